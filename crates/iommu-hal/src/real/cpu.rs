@@ -1,0 +1,114 @@
+//! Barriers, cache maintenance and the counter, per architecture.
+
+use core::ops::Range;
+
+use crate::Clock;
+
+#[cfg(target_arch = "aarch64")]
+mod arch {
+    use core::arch::asm;
+    use core::ops::Range;
+
+    /// Bytes of the smallest data cache line (CTR_EL0.DminLine, Arm DDI 0487 D19.2.34).
+    fn line_bytes() -> usize {
+        let ctr: u64;
+        // SAFETY: reads an identification register that the kernel leaves readable (UCT, set with UCI).
+        unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+        4 << ((ctr >> 16) & 0xf)
+    }
+
+    pub(super) fn barrier_stores() {
+        // SAFETY: a barrier has no effect but order.
+        unsafe { asm!("dmb oshst", options(nostack, preserves_flags)) };
+    }
+
+    pub(super) fn barrier_after_device_read() {
+        // SAFETY: a barrier has no effect but order.
+        unsafe { asm!("dmb oshld", options(nostack, preserves_flags)) };
+    }
+
+    pub(super) fn clean_lines(range: Range<usize>) {
+        let line = line_bytes();
+        for at in (range.start & !(line - 1)..range.end).step_by(line) {
+            // SAFETY: cleaning a line writes back what is there; the address is mapped.
+            unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack, preserves_flags)) };
+        }
+        // SAFETY: a barrier has no effect but order.
+        unsafe { asm!("dsb osh", options(nostack, preserves_flags)) };
+    }
+
+    pub(super) fn invalidate_lines(range: Range<usize>) {
+        let line = line_bytes();
+        for at in (range.start & !(line - 1)..range.end).step_by(line) {
+            // SAFETY: clean and invalidate (EL0 has no pure invalidate); nothing of ours is dirty in the range.
+            unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
+        }
+        // SAFETY: a barrier has no effect but order.
+        unsafe { asm!("dsb osh", options(nostack, preserves_flags)) };
+    }
+
+    /// The physical counter: the virtual one is not readable at EL0 on seL4.
+    pub(super) fn counter() -> u64 {
+        let ticks: u64;
+        // SAFETY: reads a counter that the kernel leaves readable at EL0; `isb` keeps it in program order.
+        unsafe { asm!("isb", "mrs {}, cntpct_el0", out(reg) ticks, options(nostack, preserves_flags)) };
+        ticks
+    }
+
+    pub(super) fn counter_hz() -> u64 {
+        let hz: u64;
+        // SAFETY: reads an identification register, readable wherever the counter is.
+        unsafe { asm!("mrs {}, cntfrq_el0", out(reg) hz, options(nomem, nostack, preserves_flags)) };
+        hz
+    }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+compile_error!("iommu-hal: feature `real` knows AArch64 alone so far");
+
+pub(super) fn barrier_stores() {
+    arch::barrier_stores();
+}
+
+pub(super) fn barrier_before_device_write() {
+    arch::barrier_stores();
+}
+
+pub(super) fn barrier_after_device_read() {
+    arch::barrier_after_device_read();
+}
+
+pub(super) fn clean_lines(range: Range<usize>) {
+    arch::clean_lines(range);
+}
+
+pub(super) fn invalidate_lines(range: Range<usize>) {
+    arch::invalidate_lines(range);
+}
+
+/// The CPU's own counter.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuClock {
+    hz: u64,
+}
+
+impl CpuClock {
+    /// The counter, with the frequency that the boot loader announced for it; 1 MHz where it announced none.
+    pub fn new() -> Self {
+        Self { hz: arch::counter_hz().max(1_000_000) }
+    }
+}
+
+impl Default for CpuClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for CpuClock {
+    fn now_ns(&self) -> u64 {
+        let ticks = arch::counter();
+        let seconds = ticks / self.hz;
+        seconds * 1_000_000_000 + (ticks % self.hz) * 1_000_000_000 / self.hz
+    }
+}

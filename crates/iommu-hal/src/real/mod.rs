@@ -1,0 +1,10 @@
+//! The ports on a board: volatile accesses to mapped registers and memory, barriers, the CPU's counter.
+#![allow(unsafe_code)] // The one place where the drivers meet the machine.
+
+mod cpu;
+mod memory;
+mod mmio;
+
+pub use cpu::CpuClock;
+pub use memory::MappedMemory;
+pub use mmio::MmioRegisters;

@@ -1,0 +1,88 @@
+//! Golden vectors: the words of every request, as another implementer would write them.
+
+use iommu_protocol::{
+    DeviceIndex, MapFlags, MessageError, Opcode, RegionSlot, Request, SpaceId, Words, ring,
+};
+
+const MAP: Request = Request::Map {
+    space: SpaceId(0x1111),
+    slot: RegionSlot(0x2222),
+    generation: 0x3333,
+    flags: MapFlags { read: true, write: false, fixed: true, resume: false },
+    iova: 0x4000,
+    offset: 0x5000,
+    length: 0x6000,
+};
+
+const GOLDEN: [(Request, u64, &[u64]); 12] = [
+    (Request::Version, 1, &[]),
+    (Request::IoasAlloc, 2, &[]),
+    (Request::IoasDestroy { space: SpaceId(0xabcd) }, 3, &[0xabcd]),
+    (MAP, 4, &[0x0005_3333_2222_1111, 0x4000, 0x5000, 0x6000]),
+    (Request::Unmap { space: SpaceId(7), first: 0, last: u64::MAX }, 5, &[7, 0, 0xffff_ffff_ffff_ffff]),
+    (Request::Attach { space: SpaceId(1), device: DeviceIndex(2) }, 6, &[0x0002_0001]),
+    (Request::Detach { device: DeviceIndex(2) }, 7, &[2]),
+    (Request::Replace { space: SpaceId(1), device: DeviceIndex(2) }, 8, &[0x0002_0001]),
+    (Request::RegionInfo { slot: RegionSlot(9) }, 9, &[9]),
+    (Request::DeviceInfo { device: DeviceIndex(3) }, 10, &[3]),
+    (Request::Reset, 11, &[]),
+    (Request::IsAttached { stream: 0xffff_ffff }, 12, &[0xffff_ffff]),
+];
+
+#[test]
+fn every_request_has_its_words() {
+    for ((request, label, words), opcode) in GOLDEN.into_iter().zip(Opcode::ALL) {
+        let (got, encoded) = request.encode();
+        assert_eq!((got, got.label()), (opcode, label));
+        assert_eq!(encoded.as_slice(), words);
+        assert_eq!(Request::decode(label, &Words::from_slice(words)), Ok(request));
+    }
+}
+
+#[test]
+fn a_wrong_number_of_words_is_refused() {
+    for (_, label, words) in GOLDEN {
+        let mut longer = words.to_vec();
+        longer.push(0);
+        let wrong = Request::decode(label, &Words::from_slice(&longer));
+        assert_eq!(wrong, Err(MessageError::WrongCount), "label {label} with a word too many");
+        if let Some((_, shorter)) = words.split_last() {
+            let wrong = Request::decode(label, &Words::from_slice(shorter));
+            assert_eq!(wrong, Err(MessageError::WrongCount), "label {label} with a word too few");
+        }
+    }
+    let endless = vec![0; 120];
+    assert_eq!(Request::decode(4, &Words::from_slice(&endless)), Err(MessageError::WrongCount));
+}
+
+#[test]
+fn every_reserved_bit_is_refused() {
+    for (request, label, words) in GOLDEN {
+        for bit in 0..64 {
+            let mut flipped = words.to_vec();
+            let Some(word) = flipped.first_mut() else { continue };
+            *word ^= 1 << bit;
+            match Request::decode(label, &Words::from_slice(&flipped)) {
+                Ok(other) => assert_ne!(other, request, "bit {bit} of label {label} means nothing"),
+                Err(error) => assert_eq!(error, MessageError::ReservedBits),
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_labels_are_refused() {
+    for label in [0, 13, u64::MAX] {
+        assert_eq!(Request::decode(label, &Words::new([])), Err(MessageError::UnknownLabel(label)));
+    }
+}
+
+#[test]
+fn fault_records_unpack_what_they_pack() {
+    let what = ring::Record::pack(0x1234, ring::reason::PERMISSION, ring::access::WRITE, true);
+    assert_eq!(what, 0x0000_0102_0002_1234);
+    let record =
+        ring::Record { what, sequence: 1, iova: 0x8000, count: 1, stream: 16, time_ns: 0, raw: [0; 2] };
+    assert_eq!((record.device(), record.reason(), record.access()), (0x1234, 2, 2));
+    assert_eq!(record.iova(), Some(0x8000));
+}
