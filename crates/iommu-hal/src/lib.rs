@@ -13,6 +13,7 @@ mod memory;
 #[cfg(feature = "real")]
 pub mod real;
 mod registers;
+mod shared;
 mod unit;
 
 pub use addr::{IovaRange, PhysAddr, Rights};
@@ -20,6 +21,7 @@ pub use carve::{Carver, OutOfTableMemory};
 pub use clock::{Clock, Deadline};
 pub use memory::{FRAME_BYTES, FRAME_LG2, TableMemory};
 pub use registers::Registers;
+pub use shared::SharedPage;
 pub use unit::{
     Access, Binding, Completed, DomainTag, Fault, FaultReason, Format, Geometry, StreamId, Unit, UnitError,
 };

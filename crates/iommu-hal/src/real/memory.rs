@@ -32,7 +32,9 @@ impl MappedMemory {
         let offset = at.0.wrapping_sub(self.base.0);
         assert!(offset <= self.bytes - 8 && offset.is_multiple_of(8), "table address out of range");
         // SAFETY: the assertion keeps the access inside the mapping that `new` was promised, and aligned.
-        unsafe { VolatilePtr::new(self.at.byte_add(offset as usize)) }
+        let word = unsafe { self.at.byte_add(offset as usize) };
+        // SAFETY: as above.
+        unsafe { VolatilePtr::new(word) }
     }
 
     /// Where `bytes` bytes from `at` are mapped.

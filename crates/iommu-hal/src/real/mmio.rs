@@ -29,7 +29,9 @@ impl MmioRegisters {
         assert!(offset.is_multiple_of(size) && offset <= self.bytes - size, "register offset out of range");
         // SAFETY: the assertion keeps the access inside the mapping that `new` was promised, and aligned; the
         // pointer borrows `self`, the only accessor.
-        unsafe { VolatilePtr::new(self.base.byte_add(offset as usize).cast::<T>()) }
+        let at = unsafe { self.base.byte_add(offset as usize) }.cast::<T>();
+        // SAFETY: as above.
+        unsafe { VolatilePtr::new(at) }
     }
 }
 

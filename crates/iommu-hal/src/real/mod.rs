@@ -4,7 +4,9 @@
 mod cpu;
 mod memory;
 mod mmio;
+mod shared;
 
 pub use cpu::CpuClock;
 pub use memory::MappedMemory;
 pub use mmio::MmioRegisters;
+pub use shared::MappedPage;
