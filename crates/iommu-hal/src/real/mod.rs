@@ -6,7 +6,7 @@ mod memory;
 mod mmio;
 mod shared;
 
-pub use cpu::CpuClock;
+pub use cpu::{CpuAlarm, CpuClock};
 pub use memory::MappedMemory;
 pub use mmio::MmioRegisters;
 pub use shared::MappedPage;
