@@ -1,0 +1,107 @@
+//! Builds the programs of an image: protection domains and the embedded kernel.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::toolchain::Compiler;
+
+/// What PDs are built for.
+const PD_TARGET: &str = "aarch64-unknown-none";
+
+/// What the kernel is built for: it leaves the floating-point registers to the PDs.
+const KERNEL_TARGET: &str = "aarch64-unknown-none-softfloat";
+
+/// The SDK whose layout and labels a program is built for, as Microkit names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sdk<'a> {
+    /// The board.
+    pub board: &'a str,
+    /// The kernel configuration: `debug`, `release` or `benchmark`.
+    pub config: &'a str,
+}
+
+/// Builds the PD of one package.
+///
+/// # Errors
+/// As [`build_pds`].
+pub fn build_pd(root: &Path, package: &str, sdk: Sdk<'_>) -> Result<PathBuf> {
+    build_pds(root, &[package], sdk).map(|mut built| built.remove(0))
+}
+
+/// Builds the PD of each of `packages`, the binary that bears the package's name and has feature `pd`. The ELF
+/// files are in the same order.
+///
+/// # Errors
+/// A tool is missing or a package does not build.
+pub fn build_pds(root: &Path, packages: &[&str], sdk: Sdk<'_>) -> Result<Vec<PathBuf>> {
+    let mut cargo = pd_cargo(root, "build", sdk)?;
+    cargo.arg("--release");
+    for package in packages {
+        cargo.args(["--package", package, "--bin", package, "--features", &format!("{package}/pd")]);
+    }
+    run(cargo, &packages.join(", "))?;
+    Ok(packages.iter().map(|package| output_folder(root, PD_TARGET).join(package)).collect())
+}
+
+/// Builds `example` of the PD runtime.
+///
+/// # Errors
+/// As [`build_pds`].
+pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf> {
+    let mut cargo = pd_cargo(root, "build", sdk)?;
+    cargo.args(["--release", "--package", "sel4-microkit", "--example", example]);
+    run(cargo, example)?;
+    Ok(output_folder(root, PD_TARGET).join("examples").join(example))
+}
+
+/// Builds the embedded kernel.
+///
+/// # Errors
+/// A tool is missing or the kernel does not build.
+pub fn build_kernel(root: &Path) -> Result<PathBuf> {
+    let mut cargo = Compiler::find(KERNEL_TARGET)?.cargo("build", KERNEL_TARGET, &[]);
+    cargo.current_dir(root).arg("--target-dir").arg(target_folder(root));
+    cargo.args([
+        "--release",
+        "--package",
+        "embedded-kernel",
+        "--bin",
+        "embedded-kernel",
+        "--features",
+        "kernel",
+    ]);
+    run(cargo, "embedded-kernel")?;
+    Ok(output_folder(root, KERNEL_TARGET).join("embedded-kernel"))
+}
+
+/// `cargo SUBCOMMAND` as PDs need it: their target, linker script and SDK.
+fn pd_cargo(root: &Path, subcommand: &str, sdk: Sdk<'_>) -> Result<Command> {
+    let script = root.join("platform/embedded/sel4-microkit/pd.ld");
+    let flags = [format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
+    let mut cargo = Compiler::find(PD_TARGET)?.cargo(subcommand, PD_TARGET, &flags);
+    cargo.current_dir(root).arg("--target-dir").arg(target_folder(root));
+    cargo.env("MICROKIT_BOARD", sdk.board).env("MICROKIT_CONFIG", sdk.config);
+    Ok(cargo)
+}
+
+/// Bare-metal builds have a folder of their own: another compiler may build them.
+fn target_folder(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |folder| root.join(folder))
+        .join("bare")
+}
+
+fn output_folder(root: &Path, target: &str) -> PathBuf {
+    target_folder(root).join(target).join("release")
+}
+
+fn run(mut cargo: Command, what: &str) -> Result<()> {
+    let status = cargo.status().with_context(|| format!("cannot run {}", cargo.get_program().display()))?;
+    ensure!(status.success(), "{what}: the build failed");
+    Ok(())
+}
