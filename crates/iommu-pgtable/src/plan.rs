@@ -1,0 +1,97 @@
+//! Walks that change nothing.
+
+use iommu_hal::{PhysAddr, TableMemory};
+
+use crate::{
+    Extent, Mapping, Table,
+    fmt::EntryFormat,
+    level::{slot, span_lg2},
+};
+
+/// What mapping an [`Extent`] takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The tables that must be added, exactly: what to reserve.
+    pub frames: u32,
+}
+
+/// Where a walk stopped.
+pub(crate) struct Stop {
+    /// The table.
+    pub(crate) table: PhysAddr,
+    /// Its height.
+    pub(crate) height: u32,
+    /// The entry that led no further; 0 where the walk reached the height that it was to reach.
+    pub(crate) entry: u64,
+}
+
+/// Walks towards `iova` down to the table at height `floor`, or to the last table that exists above it.
+#[inline]
+pub(crate) fn descend<F: EntryFormat, M: TableMemory>(
+    table: &Table,
+    memory: &M,
+    iova: u64,
+    floor: u32,
+) -> Stop {
+    let mut stop = Stop { table: table.root(), height: table.top(), entry: 0 };
+    while stop.height > floor {
+        let entry = memory.read(slot(stop.table, iova, stop.height));
+        if !F::is_present(entry) || !F::is_table(entry, stop.height) {
+            stop.entry = entry;
+            break;
+        }
+        stop.table = F::address(entry);
+        stop.height -= 1;
+    }
+    stop
+}
+
+pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, extent: &Extent) -> Plan {
+    let (first, last) = (extent.iova, extent.last());
+    // Tables lower than this on the path to the first page are missing.
+    let lowest_first = descend::<F, M>(table, memory, first, 0).height;
+    if first >> span_lg2(1) == last >> span_lg2(1) && extent.bytes < 1 << span_lg2(1) {
+        return Plan { frames: lowest_first };
+    }
+    let lowest_last = descend::<F, M>(table, memory, last, 0).height;
+    let mut frames = 0;
+    for height in 0..table.top() {
+        let span_lg2 = span_lg2(height + 1);
+        let (first_table, last_table) = (first >> span_lg2, last >> span_lg2);
+        let mut tables = last_table - first_table + 1;
+        // The smallest block that takes the place of tables at this height covers all its aligned multiples.
+        let blocks = table.page_sizes() & (u64::MAX << span_lg2);
+        let block = blocks & blocks.wrapping_neg();
+        if block != 0 && (extent.iova ^ extent.pa.0) & (block - 1) == 0 {
+            let from = first.next_multiple_of(block);
+            let to = (last + 1) & !(block - 1);
+            tables -= to.saturating_sub(from) >> span_lg2;
+        }
+        tables -= u64::from(height >= lowest_first);
+        tables -= u64::from(height >= lowest_last && first_table != last_table);
+        frames += tables as u32;
+    }
+    Plan { frames }
+}
+
+pub(crate) fn lookup<F: EntryFormat, M: TableMemory>(
+    table: &Table,
+    memory: &M,
+    iova: u64,
+) -> Option<Mapping> {
+    if !table.geometry().aperture().contains(iova) {
+        return None;
+    }
+    let mut stop = descend::<F, M>(table, memory, iova, 0);
+    if stop.height == 0 {
+        stop.entry = memory.read(slot(stop.table, iova, 0));
+    }
+    F::is_present(stop.entry).then(|| {
+        let page_bytes = 1 << span_lg2(stop.height);
+        Mapping {
+            pa: PhysAddr(F::address(stop.entry).0 | (iova & (page_bytes - 1))),
+            rights: F::rights(stop.entry),
+            page_bytes,
+        }
+    })
+}

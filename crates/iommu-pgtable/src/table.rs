@@ -1,0 +1,188 @@
+//! The tables of one address space.
+
+use iommu_hal::{FRAME_BYTES, Format, Geometry, IovaRange, PhysAddr, Rights, TableMemory};
+
+use crate::{
+    Cleared, FramePool, Plan, Reservation, StaleFrames, clear, fill,
+    fmt::{ArmStage1, ArmStage2, EntryFormat},
+    frames::Residue,
+    level::{MAX_LEVELS, span_lg2},
+    plan,
+};
+
+/// One contiguous mapping to be: `bytes` bytes at `iova` lead to as many at `pa`. All are multiples of 4 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first IO virtual address.
+    pub iova: u64,
+    /// The physical address that it leads to.
+    pub pa: PhysAddr,
+    /// The length in bytes, not 0.
+    pub bytes: u64,
+    /// What the device may do.
+    pub rights: Rights,
+}
+
+impl Extent {
+    /// The last IO virtual address.
+    pub(crate) const fn last(&self) -> u64 {
+        self.iova + (self.bytes - 1)
+    }
+}
+
+/// What one IO virtual address leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// The physical address of the byte that was asked for.
+    pub pa: PhysAddr,
+    /// What the device may do there.
+    pub rights: Rights,
+    /// The size of the page or block, in bytes.
+    pub page_bytes: u64,
+}
+
+/// The tables of one address space.
+///
+/// Every call takes the same pool and the memory that the pool's frames lie in. `clean` says whether a unit
+/// that walks these tables does not snoop, so that stores need [`TableMemory::clean`]. When a call returns,
+/// all its stores are published, and cleaned if need be.
+#[derive(Debug)]
+pub struct Table {
+    geometry: Geometry,
+    root: PhysAddr,
+    /// The page sizes that both the geometry and its levels allow.
+    page_sizes: u64,
+    /// The height of the root.
+    top: u32,
+}
+
+/// Calls `$module::$call` for the entry format of `$table`.
+macro_rules! by_format {
+    ($table:expr, $module:ident::$call:ident($($argument:expr),*)) => {
+        match $table.geometry.format {
+            Format::ArmStage1 => $module::$call::<ArmStage1, _>($($argument),*),
+            Format::ArmStage2 => $module::$call::<ArmStage2, _>($($argument),*),
+        }
+    };
+}
+
+impl Table {
+    /// Frames that [`Table::new`] takes.
+    pub const ROOT_FRAMES: u32 = 1;
+
+    /// What a new table costs of a budget: the store that links it and its zeroing, which runs at the speed of
+    /// cache lines and not of single stores.
+    pub const FRESH_TABLE_WRITES: u32 = 25;
+
+    /// A budget with which [`Table::fill`] always makes progress: all tables below the root, and one leaf.
+    pub const MIN_BUDGET: u32 = (MAX_LEVELS as u32 - 1) * Self::FRESH_TABLE_WRITES + 1;
+
+    /// Empty tables of shape `geometry`: a root that is ready to be attached. Takes [`Table::ROOT_FRAMES`] out
+    /// of `reservation`.
+    pub fn new<M: TableMemory>(
+        geometry: Geometry,
+        pool: &mut FramePool<'_>,
+        reservation: &mut Reservation,
+        memory: &mut M,
+        clean: bool,
+    ) -> Self {
+        assert!((21..=48).contains(&geometry.input_bits) && geometry.output_bits <= 48);
+        assert!(geometry.page_sizes & FRAME_BYTES != 0);
+        let top = geometry.levels() - 1;
+        let known = match geometry.format {
+            Format::ArmStage1 => ArmStage1::PAGE_SIZES,
+            Format::ArmStage2 => ArmStage2::PAGE_SIZES,
+        };
+        let page_sizes = geometry.page_sizes & known & ((2 << span_lg2(top)) - 1);
+        let root = pool.take(reservation, memory, 0, 0);
+        if clean {
+            memory.clean(root, FRAME_BYTES);
+        }
+        memory.publish();
+        Self { geometry, root, page_sizes, top }
+    }
+
+    /// The root table's frame.
+    pub const fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// The shape of the tables.
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// What mapping `extent`, none of which is mapped, takes. Exact, in a time that does not depend on its
+    /// length: tables that exist already can only lie on the paths to its first and last page.
+    pub fn plan<M: TableMemory>(&self, memory: &M, extent: &Extent) -> Plan {
+        by_format!(self, plan::plan(self, memory, extent))
+    }
+
+    /// Maps `extent` from its start, for as far as `budget` goes, and returns the bytes done; to go on, call
+    /// again with the rest. `reservation` holds the planned frames, so that it cannot fail.
+    ///
+    /// Each leaf costs 1 of `budget`, each new table [`Table::FRESH_TABLE_WRITES`]. What does not fit is not
+    /// begun: with less than [`Table::MIN_BUDGET`] it may be that nothing is done. At any store an address
+    /// leads where it led before or where `extent` says.
+    ///
+    /// The caller keeps `extent` inside the aperture and the output size, and its rights
+    /// [`expressible`](crate::expressible); none of its pages is mapped.
+    pub fn fill<M: TableMemory>(
+        &mut self,
+        pool: &mut FramePool<'_>,
+        reservation: &mut Reservation,
+        memory: &mut M,
+        clean: bool,
+        extent: &Extent,
+        budget: &mut u32,
+    ) -> u64 {
+        by_format!(self, fill::fill(self, pool, reservation, memory, clean, extent, budget))
+    }
+
+    /// Unmaps what is mapped in `range`, from its start, for as far as `budget` goes. Each entry looked at costs
+    /// 1 of `budget`, so that any budget makes progress. At any store an address leads where it led before or
+    /// nowhere.
+    ///
+    /// `range` is whole pages, inside the aperture, and cuts no block in two. The addresses before
+    /// [`Cleared::next`] are to be invalidated, with the entries above the leaves if [`Cleared::tables`] says
+    /// so, before [`Cleared::frames`] are recycled; invalidating a part of `range` that held something is
+    /// enough for every table in the chain.
+    pub fn clear<M: TableMemory>(
+        &mut self,
+        pool: &mut FramePool<'_>,
+        memory: &mut M,
+        clean: bool,
+        range: IovaRange,
+        budget: &mut u32,
+    ) -> Cleared {
+        by_format!(self, clear::clear(self, pool, memory, clean, range, budget))
+    }
+
+    /// What `iova` leads to; `None` where nothing is mapped.
+    pub fn lookup<M: TableMemory>(&self, memory: &M, iova: u64) -> Option<Mapping> {
+        by_format!(self, plan::lookup(self, memory, iova))
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self, pool: &FramePool<'_>) -> bool {
+        pool.live(self.root) == 0
+    }
+
+    /// Gives up the root of tables in which nothing is mapped. No stream is attached to it any more.
+    pub fn destroy(self, pool: &mut FramePool<'_>) -> StaleFrames {
+        assert!(self.is_empty(pool), "destroyed tables map something");
+        let mut stale = StaleFrames::EMPTY;
+        pool.retire(&mut stale, self.root, Residue::NONE);
+        stale
+    }
+
+    /// The height of the root.
+    pub(crate) const fn top(&self) -> u32 {
+        self.top
+    }
+
+    /// The page sizes that may be used, as a bit mask of bytes.
+    pub(crate) const fn page_sizes(&self) -> u64 {
+        self.page_sizes
+    }
+}
