@@ -12,6 +12,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod pci;
 mod request;
 pub mod ring;
 mod status;
