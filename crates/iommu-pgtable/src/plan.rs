@@ -11,7 +11,9 @@ use crate::{
 /// What mapping an [`Extent`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The tables that must be added, exactly: what to reserve.
+    /// What to reserve: the tables that must be added, exactly, but for tables that serve the extent's last
+    /// page and not its first. These count as missing even if they exist now, for until a fill in slices
+    /// gets there, whatever else needs them may be unmapped. What is left over is to be released.
     pub frames: u32,
 }
 
@@ -48,17 +50,15 @@ pub(crate) fn descend<F: EntryFormat, M: TableMemory>(
 
 pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, extent: &Extent) -> Plan {
     let (first, last) = (extent.iova, extent.last());
-    // Tables lower than this on the path to the first page are missing.
-    let lowest_first = descend::<F, M>(table, memory, first, 0).height;
+    // On the path to the first page, tables below this height are missing.
+    let lowest = descend::<F, M>(table, memory, first, 0).height;
     if first >> span_lg2(1) == last >> span_lg2(1) && extent.bytes < 1 << span_lg2(1) {
-        return Plan { frames: lowest_first };
+        return Plan { frames: lowest };
     }
-    let lowest_last = descend::<F, M>(table, memory, last, 0).height;
     let mut frames = 0;
     for height in 0..table.top() {
         let span_lg2 = span_lg2(height + 1);
-        let (first_table, last_table) = (first >> span_lg2, last >> span_lg2);
-        let mut tables = last_table - first_table + 1;
+        let mut tables = (last >> span_lg2) - (first >> span_lg2) + 1;
         // The smallest block that takes the place of tables at this height covers all its aligned multiples.
         let blocks = table.page_sizes() & (u64::MAX << span_lg2);
         let block = blocks & blocks.wrapping_neg();
@@ -67,9 +67,7 @@ pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, ex
             let to = (last + 1) & !(block - 1);
             tables -= to.saturating_sub(from) >> span_lg2;
         }
-        tables -= u64::from(height >= lowest_first);
-        tables -= u64::from(height >= lowest_last && first_table != last_table);
-        frames += tables as u32;
+        frames += (tables - u64::from(height >= lowest)) as u32;
     }
     Plan { frames }
 }

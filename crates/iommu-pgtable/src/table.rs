@@ -112,14 +112,17 @@ impl Table {
         &self.geometry
     }
 
-    /// What mapping `extent`, none of which is mapped, takes. Exact, in a time that does not depend on its
-    /// length: tables that exist already can only lie on the paths to its first and last page.
+    /// What mapping `extent`, none of which is mapped, takes, in a time that does not depend on its length.
+    ///
+    /// The plan holds once [`Table::fill`] has done a first page, which must follow before any other change to
+    /// the tables.
     pub fn plan<M: TableMemory>(&self, memory: &M, extent: &Extent) -> Plan {
         by_format!(self, plan::plan(self, memory, extent))
     }
 
     /// Maps `extent` from its start, for as far as `budget` goes, and returns the bytes done; to go on, call
-    /// again with the rest. `reservation` holds the planned frames, so that it cannot fail.
+    /// again with the rest, whatever else was mapped and unmapped meanwhile. `reservation` holds the planned
+    /// frames, so that it cannot fail.
     ///
     /// Each leaf costs 1 of `budget`, each new table [`Table::FRESH_TABLE_WRITES`]. What does not fit is not
     /// begun: with less than [`Table::MIN_BUDGET`] it may be that nothing is done. At any store an address

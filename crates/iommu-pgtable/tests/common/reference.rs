@@ -64,17 +64,16 @@ impl Reference {
         self.areas.iter().any(|area| area.iova <= last && first < area.iova + area.bytes)
     }
 
-    /// The tables below the root that the mappings need: the size that each spans and its first address.
+    /// The tables below the root that `area` needs: the size that each spans and its first address.
+    pub fn tables_of(&self, area: &Extent) -> BTreeSet<(u64, u64)> {
+        let above = |page| self.entry_sizes().iter().filter(move |&&size| size > page);
+        let tables = |(iova, page)| above(page).map(move |size| (*size, iova / size * size));
+        self.pages(area).flat_map(tables).collect()
+    }
+
+    /// The tables below the root that all mappings need.
     pub fn tables(&self) -> BTreeSet<(u64, u64)> {
-        let sizes = self.entry_sizes();
-        let mut tables = BTreeSet::new();
-        for area in &self.areas {
-            for (iova, page) in self.pages(area) {
-                let above = sizes.iter().filter(|&&size| size > page);
-                tables.extend(above.map(|size| (*size, iova / size * size)));
-            }
-        }
-        tables
+        self.areas.iter().flat_map(|area| self.tables_of(area)).collect()
     }
 
     /// Addresses worth asking about: both ends of every mapping and what lies next to them, inside and outside,

@@ -34,31 +34,41 @@ impl Rig {
         View { words: &self.ram.words, root: self.table.root().0, geometry: self.table.geometry() }
     }
 
+    /// Plans `extent`, compares the plan with the reference, and reserves. `None`: the pool is exhausted, and
+    /// nothing changed.
+    pub fn reserve(&mut self, extent: &Extent) -> Option<Reservation> {
+        let plan = self.table.plan(&self.ram, extent);
+        let existing = self.reference.tables();
+        let on_first_path = |&(size, first): &(u64, u64)| extent.iova / size * size == first;
+        let own = self.reference.tables_of(extent);
+        let pinned = own.iter().filter(|&t| existing.contains(t) && on_first_path(t)).count();
+        assert_eq!(plan.frames as usize, own.len() - pinned, "{extent:x?}");
+        let free = self.pool.free();
+        let reservation = self.pool.reserve(plan.frames);
+        assert_eq!(reservation.is_ok(), plan.frames <= free);
+        assert_eq!(self.pool.free(), if reservation.is_ok() { free - plan.frames } else { free });
+        reservation.ok()
+    }
+
     /// Maps `extent` in slices: every call gets what the one before left and `slice` more. `None`: the pool is
     /// exhausted, and nothing changed.
     pub fn map(&mut self, extent: Extent, slice: u32) -> Option<()> {
-        let plan = self.table.plan(&self.ram, &extent);
+        let mut reservation = self.reserve(&extent)?;
+        let reserved = reservation.frames();
         let before = self.reference.tables().len();
         self.reference.areas.push(extent);
-        assert_eq!(plan.frames as usize, self.reference.tables().len() - before, "{extent:x?}");
-        let Ok(mut reservation) = self.pool.reserve(plan.frames) else {
-            self.reference.areas.pop();
-            return None;
-        };
         let (mut done, mut budget) = (0, 0_u32);
         while done < extent.bytes {
             let could = budget.saturating_add(slice);
             budget = could;
-            let mut rest = extent;
-            rest.iova += done;
-            rest.pa.0 += done;
-            rest.bytes -= done;
-            let step = self.fill(&mut reservation, &rest, &mut budget);
-            assert!(budget <= could && step <= rest.bytes);
+            let step = self.fill(&mut reservation, &rest(&extent, done), &mut budget);
+            assert!(budget <= could && step <= extent.bytes - done);
             assert!(step > 0 || could < Table::MIN_BUDGET, "no progress with a budget of {could}");
             done += step;
         }
-        assert_eq!(reservation, Reservation::EMPTY, "the plan was not exact");
+        let used = reserved - reservation.frames();
+        assert_eq!(used as usize, self.reference.tables().len() - before, "tables added");
+        self.pool.release(reservation);
         Some(())
     }
 
@@ -107,5 +117,15 @@ impl Rig {
         let known = self.pool.free() + self.pool.reserved() + self.stale.len() + tables.len() as u32;
         assert_eq!(known, self.pool.capacity(), "frames lost");
         assert_eq!(self.table.is_empty(&self.pool), self.reference.areas.is_empty());
+    }
+}
+
+/// What is left of `extent` after `done` bytes.
+pub fn rest(extent: &Extent, done: u64) -> Extent {
+    Extent {
+        iova: extent.iova + done,
+        pa: PhysAddr(extent.pa.0 + done),
+        bytes: extent.bytes - done,
+        rights: extent.rights,
     }
 }
