@@ -1,0 +1,46 @@
+//! What can go wrong on purpose.
+
+/// When the unit acknowledges a request made through a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ack {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// At the given number of reads of the register that tells.
+    AfterReads(u32),
+    /// Never.
+    Never,
+}
+
+impl Ack {
+    /// Counts one read; whether the answer is due.
+    pub(super) const fn is_due(self, reads: &mut u32) -> bool {
+        match self {
+            Self::AtOnce => true,
+            Self::AfterReads(limit) => {
+                *reads += 1;
+                *reads >= limit
+            }
+            Self::Never => false,
+        }
+    }
+}
+
+/// How the unit misbehaves, within the architecture or by being broken.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// When CR0ACK follows CR0 (6.3.9).
+    pub cr0_ack: Ack,
+    /// When IRQ_CTRLACK follows IRQ_CTRL (6.3.16).
+    pub irq_ctrl_ack: Ack,
+    /// When GBPA.Update clears (6.3.14.1).
+    pub gbpa_update: Ack,
+    /// Register reads that go by before each command is consumed; 0: consumed at once.
+    pub reads_per_command: u32,
+    /// CMD_SYNC never completes, and the queue stands still at it.
+    pub sync_never_completes: bool,
+    /// The next command fails with this error, as CMDQ_CONS.ERR tells it (7.1); taken when it has.
+    pub next_command_fails: Option<u8>,
+    /// This many commands go well before [`Faults::next_command_fails`] counts.
+    pub commands_before_failure: u32,
+}

@@ -1,0 +1,11 @@
+//! The SMMUv3 model, programmed by literals: what it does, what it remembers, what it refuses.
+
+mod caches;
+mod coherency;
+mod errors;
+mod events;
+mod left_on;
+mod registers;
+mod rig;
+mod streams;
+mod translation;
