@@ -1,2 +1,42 @@
-//! Under construction.
+//! The embedded kernel: boots an [`embedded_image::Image`] and runs its protection domains (PDs) with the
+//! system-call ABI of seL4 16.0.0 (MCS) and the capability layout of Microkit 2.3.0, for the subset that
+//! Microkit PDs use. It is a test bench; seL4 is what a system ships on.
+//!
+//! This library is the architecture-neutral core, without unsafe code and without hardware: PDs, endpoints,
+//! notifications, reply objects, scheduling contexts, interrupts' routes, the scheduler and the system calls.
+//! It reaches registers, IPC buffers, timer and interrupt controller through [`Machine`]. The binary (feature
+//! `kernel`) adds a machine under `src/arch` and boots it.
+//!
+//! # What differs from seL4
+//! - Budget equals period: a scheduling context whose budget is spent goes to the end of its priority's turn.
+//! - A PD's fault goes to no handler: it is reported on the console, and the PD never runs again. Callers that
+//!   wait for it wait for ever, as on seL4 when nobody handles the fault.
+//! - Messages carry no capabilities.
+//! - Thread, address space and fault endpoint capabilities have no operations (seL4's error
+//!   `IllegalOperation`).
+//!
+//! # Boot form, AArch64
+//! One flat file for QEMU's `virt` (`virtualization=on`, GICv2, `-cpu cortex-a53`), loaded to and entered at
+//! 0x7000_0000 at EL2 or EL1: the kernel, zero-initialised memory included, up to the linker symbol `__image`,
+//! which is page aligned; there, the image. `objcopy -O binary` of the kernel's ELF ends exactly at `__image`, so
+//! that the file is made by appending the image.
+//! Kernel, image and page tables own 0x7000_0000 to 0x7fff_ffff; PDs get no memory there.
+//!
+//! The kernel is built for `aarch64-unknown-none-softfloat`, so that it never touches the PDs' floating-point
+//! registers; these change hands only when another PD uses them.
 #![no_std]
+#![forbid(unsafe_code)]
+
+mod caps;
+mod domain;
+mod ipc;
+mod kernel;
+mod machine;
+mod message;
+mod schedule;
+mod syscall;
+
+pub use caps::{MAX_IRQS, SetupError};
+pub use kernel::{Kernel, MAX_PRIORITY};
+pub use machine::{Cause, Machine, PdSet, Register};
+pub use message::{MAX_WORDS, MessageInfo, REGISTER_WORDS};

@@ -1,0 +1,10 @@
+//! Hands the linker script to the linker when the bootable kernel is built.
+
+fn main() {
+    let bare = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none");
+    let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    if bare {
+        println!("cargo:rustc-link-arg-bins=-T{directory}/link.ld");
+    }
+    println!("cargo:rerun-if-changed=link.ld");
+}

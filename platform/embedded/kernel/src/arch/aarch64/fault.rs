@@ -1,0 +1,73 @@
+//! What an exception says, in words (Arm DDI 0487, ESR_EL1 in D24.2).
+
+use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
+
+/// Exception classes, ESR_EL1.EC.
+pub(super) mod class {
+    pub(in super::super) const FLOATING_POINT_TRAPPED: u64 = 0x07;
+    pub(in super::super) const SVC: u64 = 0x15;
+    pub(super) const UNKNOWN: u64 = 0x00;
+    pub(super) const ILLEGAL_STATE: u64 = 0x0e;
+    pub(super) const SYSTEM_INSTRUCTION: u64 = 0x18;
+    pub(super) const INSTRUCTION_ABORT: u64 = 0x20;
+    pub(super) const PC_ALIGNMENT: u64 = 0x22;
+    pub(super) const DATA_ABORT: u64 = 0x24;
+    pub(super) const SP_ALIGNMENT: u64 = 0x26;
+    pub(super) const FLOATING_POINT: u64 = 0x2c;
+    pub(super) const SERROR: u64 = 0x2f;
+    pub(super) const BREAKPOINT: u64 = 0x3c;
+}
+
+/// ISS of a data abort: the access was a write.
+const WRITE: u64 = 1 << 6;
+/// ISS of a data abort: the access was cache maintenance, which also counts as a write.
+const MAINTENANCE: u64 = 1 << 8;
+
+/// ESR_EL1 of the exception that was taken last.
+pub(super) fn syndrome() -> u64 {
+    ESR_EL1.get()
+}
+
+/// Its exception class.
+pub(super) fn class_of(syndrome: u64) -> u64 {
+    syndrome >> 26 & 0x3f
+}
+
+/// The address that the exception of class `class` is about, if not the instruction's own.
+pub(super) fn address_of(class: u64) -> Option<u64> {
+    matches!(class, class::INSTRUCTION_ABORT | class::DATA_ABORT | class::PC_ALIGNMENT).then(|| FAR_EL1.get())
+}
+
+/// The exception in words: what was done, and what was wrong with it.
+pub(super) fn describe(syndrome: u64) -> (&'static str, &'static str) {
+    let class = class_of(syndrome);
+    match class {
+        class::INSTRUCTION_ABORT => ("instruction fetch", abort(syndrome)),
+        class::DATA_ABORT if syndrome & MAINTENANCE != 0 => ("cache maintenance", abort(syndrome)),
+        class::DATA_ABORT if syndrome & WRITE != 0 => ("write", abort(syndrome)),
+        class::DATA_ABORT => ("read", abort(syndrome)),
+        class::UNKNOWN => ("undefined instruction", ""),
+        class::ILLEGAL_STATE => ("illegal execution state", ""),
+        class::SYSTEM_INSTRUCTION => ("system register or instruction that is not for user level", ""),
+        class::PC_ALIGNMENT => ("misaligned program counter", ""),
+        class::SP_ALIGNMENT => ("misaligned stack pointer", ""),
+        class::FLOATING_POINT => ("floating-point exception", ""),
+        class::SERROR => ("asynchronous external abort", ": something does not answer"),
+        class::BREAKPOINT => ("breakpoint instruction", ""),
+        _ => ("unexpected exception", ""),
+    }
+}
+
+/// The fault status of an abort.
+fn abort(syndrome: u64) -> &'static str {
+    match syndrome & 0x3f {
+        0x00..=0x03 => ", address size fault",
+        0x04..=0x07 => ", not mapped",
+        0x08..=0x0b => ", access flag fault",
+        0x0c..=0x0f => ", not permitted",
+        0x10 => ", external abort: no device or memory answers",
+        0x14..=0x17 => ", external abort on a table walk",
+        0x21 => ", misaligned",
+        _ => ", unknown fault status",
+    }
+}

@@ -1,0 +1,164 @@
+//! The state of the system, and what happens to it from outside.
+
+use embedded_image::{Image, MAX_PDS, config};
+
+use crate::caps::{Caps, Routes, SetupError};
+use crate::domain::{Domain, State};
+use crate::machine::{Cause, Machine, PdSet};
+use crate::schedule::Scheduler;
+
+/// Highest priority of a PD, as in Microkit.
+pub const MAX_PRIORITY: u8 = 254;
+
+/// Label of an interrupt's acknowledgement in a debug kernel and in the others (seL4 16.0.0).
+const ACKNOWLEDGE_DEBUG: u64 = 31;
+const ACKNOWLEDGE_RELEASE: u64 = 27;
+
+/// The time slice that the machine's timer is armed for.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    context: usize,
+    end: u64,
+}
+
+/// The neutral core of the kernel: all PDs and what they do to each other.
+///
+/// The machine calls [`Kernel::system_call`], [`Kernel::interrupt`], [`Kernel::tick`] or [`Kernel::stop`] when it
+/// takes an exception, and then runs [`Kernel::current`].
+#[derive(Debug)]
+pub struct Kernel {
+    pub(crate) domains: heapless::Vec<Domain, MAX_PDS>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) routes: Routes,
+    current: Option<usize>,
+    slice: Option<Slice>,
+    pub(crate) acknowledge_label: u64,
+    pub(crate) prints: bool,
+}
+
+impl Kernel {
+    /// The system that `image` describes, every PD ready; `ticks_per_second` is the machine's counter frequency.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the first contradiction in the image's tables.
+    pub fn new(image: &Image<'_>, ticks_per_second: u64) -> Result<Self, SetupError> {
+        let debug = match image.header.config {
+            config::DEBUG => true,
+            config::RELEASE | config::BENCHMARK => false,
+            other => return Err(SetupError::UnknownConfig(other)),
+        };
+        let (all_caps, routes) = Caps::of_image(image)?;
+        let mut domains = heapless::Vec::new();
+        let mut scheduler = Scheduler::new(image.pds);
+        for (index, (pd, caps)) in image.pds.iter().zip(all_caps).enumerate() {
+            if pd.priority > MAX_PRIORITY {
+                return Err(SetupError::PriorityTooHigh { pd: index, priority: pd.priority });
+            }
+            let ticks = u128::from(pd.budget_us) * u128::from(ticks_per_second) / 1_000_000;
+            let budget = u64::try_from(ticks).unwrap_or(u64::MAX).max(1);
+            // As many as `image.pds`, which fit.
+            let _ = domains.push(Domain::new(index, pd.priority, budget, caps));
+            scheduler.set_ready(index, true);
+        }
+        let mut new = Self {
+            domains,
+            scheduler,
+            routes,
+            current: None,
+            slice: None,
+            acknowledge_label: if debug { ACKNOWLEDGE_DEBUG } else { ACKNOWLEDGE_RELEASE },
+            prints: debug,
+        };
+        new.current = new.scheduler.choose().map(|(pd, _)| pd);
+        Ok(new)
+    }
+
+    /// The PD that is to run now; none: all are blocked.
+    pub fn current(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// An interrupt has come: the machine holds it back until its PD has acknowledged it.
+    pub fn interrupt<M: Machine>(&mut self, machine: &mut M, number: u32) {
+        machine.mask(number, true);
+        if let Some(route) = self.routes.iter().find(|route| route.number == number).copied() {
+            self.signal(machine, route.pd, route.badge);
+        }
+        self.settle(machine);
+    }
+
+    /// The time that the machine was armed for has come.
+    pub fn tick<M: Machine>(&mut self, machine: &mut M) {
+        if let (Some(slice), Some(current)) = (self.slice, self.current)
+            && machine.now() >= slice.end
+        {
+            self.end_turn(current);
+        }
+        self.settle(machine);
+    }
+
+    /// Stops the PD that runs, for good.
+    pub fn stop<M: Machine>(&mut self, machine: &mut M, cause: Cause) {
+        if let Some(current) = self.current {
+            self.stop_pd(machine, current, cause);
+        }
+        self.settle(machine);
+    }
+
+    pub(crate) fn stop_pd<M: Machine>(&mut self, machine: &mut M, pd: usize, cause: Cause) {
+        self.set_state(pd, State::Stopped);
+        let waiting = self.domains.iter().enumerate().filter(|(_, other)| match other.state {
+            State::AwaitingReply { from } => from == pd,
+            State::Sending { to, .. } => to == pd,
+            _ => false,
+        });
+        let waiting = waiting.fold(0, |set: PdSet, (other, _)| set | 1 << other);
+        machine.report(pd, cause, waiting);
+    }
+
+    /// Ends the turn of `pd`, which runs, and gives its scheduling context a whole budget again.
+    pub(crate) fn end_turn(&mut self, pd: usize) {
+        self.scheduler.end_turn(pd);
+        if let Some(context) = self.domains[pd].runs_on {
+            self.domains[context].left = self.domains[context].budget;
+            self.slice = self.slice.filter(|slice| slice.context != context);
+        }
+    }
+
+    /// Chooses who runs, and measures its time if others wait for it to end.
+    pub(crate) fn settle<M: Machine>(&mut self, machine: &mut M) {
+        let choice = self.scheduler.choose();
+        self.current = choice.map(|(pd, _)| pd);
+        let measured = match choice {
+            Some((pd, true)) => self.domains[pd].runs_on,
+            _ => None,
+        };
+        if self.slice.map(|slice| slice.context) == measured {
+            return;
+        }
+        let now = machine.now();
+        if let Some(slice) = self.slice.take() {
+            self.domains[slice.context].left = slice.end.saturating_sub(now);
+        }
+        self.slice = measured.map(|context| {
+            let domain = &mut self.domains[context];
+            if domain.left == 0 {
+                domain.left = domain.budget;
+            }
+            Slice { context, end: now.saturating_add(domain.left) }
+        });
+        machine.arm(self.slice.map(|slice| slice.end));
+    }
+
+    /// Makes `pd` ready if it runs and has a scheduling context, else not.
+    pub(crate) fn update(&mut self, pd: usize) {
+        let domain = &self.domains[pd];
+        let ready = domain.state == State::Running && domain.runs_on.is_some();
+        self.scheduler.set_ready(pd, ready);
+    }
+
+    pub(crate) fn set_state(&mut self, pd: usize, state: State) {
+        self.domains[pd].state = state;
+        self.update(pd);
+    }
+}

@@ -1,0 +1,57 @@
+//! What the core asks of the processor and the board.
+
+use core::ops::Range;
+
+/// A register of a stopped PD that a system call reads or writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Register {
+    /// Capability on the way in, badge on the way out.
+    Capability,
+    /// Message info.
+    Info,
+    /// Message word 0 to 3.
+    Word(usize),
+    /// Capability of the reply object.
+    Reply,
+    /// Destination of a send that is joined with a receive.
+    Destination,
+}
+
+/// Why a PD stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It used a capability that it does not have.
+    NoCapability {
+        /// The slot.
+        slot: u64,
+        /// To receive from it or to reply through it, not to send to it.
+        receiving: bool,
+    },
+    /// A system call that this kernel does not know.
+    UnknownSystemCall(i64),
+    /// An exception of the processor, which the machine describes.
+    Exception,
+}
+
+/// A set of PDs: bit i is the PD of index i.
+pub type PdSet = u16;
+
+/// The machine below the core. A PD is named by its index in the image.
+pub trait Machine {
+    /// Reads a register of `pd`.
+    fn register(&self, pd: usize, register: Register) -> u64;
+    /// Writes a register of `pd`.
+    fn set_register(&mut self, pd: usize, register: Register, value: u64);
+    /// Copies message words, all at most [`MAX_WORDS`](crate::MAX_WORDS), between IPC buffers.
+    fn copy_words(&mut self, from: usize, to: usize, words: Range<usize>);
+    /// Ticks of the counter.
+    fn now(&mut self) -> u64;
+    /// Lets [`Kernel::tick`](crate::Kernel::tick) be called when the counter is at `at`, or no more.
+    fn arm(&mut self, at: Option<u64>);
+    /// Lets an interrupt through or holds it back.
+    fn mask(&mut self, irq: u32, masked: bool);
+    /// Prints one byte of a PD's output.
+    fn put_char(&mut self, byte: u8);
+    /// Reports that `pd` has stopped for good, and who waits for its reply for ever.
+    fn report(&mut self, pd: usize, cause: Cause, waiting: PdSet);
+}
