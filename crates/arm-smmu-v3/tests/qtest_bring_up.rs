@@ -19,8 +19,8 @@ fn left_on_by_a_boot_loader(bare: &Bare) {
     memory.write(entry, 0b1001); // valid, bypass
     regs.write64(0x80, LEFT_BEHIND.0);
     regs.write32(0x88, 8); // 256 streams, linear
-    regs.write64(0x90, LEFT_BEHIND.0 + 0x1_0000 | 4);
-    regs.write64(0xa0, LEFT_BEHIND.0 + 0x2_0000 | 4);
+    regs.write64(0x90, (LEFT_BEHIND.0 + 0x1_0000) | 4);
+    regs.write64(0xa0, (LEFT_BEHIND.0 + 0x2_0000) | 4);
     regs.write32(0x20, 1 << 3 | 1 << 2 | 1);
     assert_eq!(regs.read32(0x24), 1 << 3 | 1 << 2 | 1);
 }
