@@ -110,7 +110,7 @@ fn abandon(rig: &mut Rig, extent: &Extent, mut budget: u32) {
     }
     rig.pool.release(reservation);
     let range = IovaRange::from_length(extent.iova, extent.bytes).unwrap();
-    let cleared = rig.table.clear(&mut rig.pool, &mut rig.ram, rig.clean, range, &mut u32::MAX.clone());
+    let cleared = rig.table.clear(&mut rig.pool, &mut rig.ram, rig.clean, range, &mut { u32::MAX });
     assert_eq!(cleared.next, None);
     rig.stale.append(&mut rig.pool, cleared.frames);
 }
