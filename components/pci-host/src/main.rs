@@ -1,0 +1,71 @@
+//! The PCI host as a protection domain: the library wired to its regions and channels.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code)] // Regions are where the system description maps them.
+
+use core::slice;
+
+use iommu_client::Call;
+use iommu_protocol::Words;
+use pci_host::{Ecam, Host, policy::PciPolicy};
+use sel4_microkit::{
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_println, memory_region_symbol,
+    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+};
+
+#[protection_domain]
+fn init() -> impl Handler {
+    let policy = memory_region_symbol!(policy: *mut u8);
+    // SAFETY: the region is mapped read-only for this many bytes, and nothing writes it.
+    let policy = unsafe { slice::from_raw_parts(policy.as_ptr(), *var!(policy_bytes: usize = 0)) };
+    // SAFETY: the region is mapped as device memory for this many bytes, and named nowhere else.
+    let ecam = unsafe { Ecam::new(memory_region_symbol!(ecam: *mut u32), *var!(ecam_bytes: usize = 0)) };
+    let policy = PciPolicy::parse(policy).unwrap_or_else(|error| panic!("{error}"));
+    PciHost {
+        host: Host::bring_up(ecam, policy, &mut |line| debug_println!("{line}")),
+        server: Server(Channel::new(*var!(channel_iommu: usize = usize::MAX))),
+    }
+}
+
+struct PciHost {
+    host: Host<'static, Ecam>,
+    server: Server,
+}
+
+impl Handler for PciHost {
+    type Error = Infallible;
+
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Self::Error> {
+        if channels.contains(self.server.0) {
+            self.host.settle(&mut self.server);
+        }
+        Ok(())
+    }
+
+    fn protected(&mut self, channel: Channel, message: MessageInfo) -> Result<MessageInfo, Self::Error> {
+        let words = received(&message);
+        let (label, words) =
+            self.host.request(&mut self.server, channel.index() as u8, message.label(), &words);
+        Ok(to_send(label, &words))
+    }
+}
+
+/// The channel to the IOMMU server.
+struct Server(Channel);
+
+impl Call for Server {
+    fn call(&mut self, label: u64, words: &Words) -> (u64, Words) {
+        let reply = self.0.pp_call(to_send(label, words));
+        (reply.label(), received(&reply))
+    }
+}
+
+fn received(message: &MessageInfo) -> Words {
+    with_msg_regs(|registers| Words::from_slice(registers.get(..message.count()).unwrap_or(registers)))
+}
+
+fn to_send(label: u64, words: &Words) -> MessageInfo {
+    let words = words.as_slice();
+    with_msg_regs_mut(|registers| registers[..words.len()].copy_from_slice(words));
+    MessageInfo::new(label, words.len())
+}
