@@ -1,0 +1,155 @@
+//! The closed set of backends.
+
+use core::fmt;
+
+use arm_smmu_v3::{Config, SmmuV3};
+use iommu_hal::{
+    Binding, Carver, Clock, Completed, DomainTag, Fault, Geometry, IovaRange, Registers, StreamId,
+    TableMemory, Unit, UnitError,
+};
+
+/// Any IOMMU that this server knows.
+#[derive(Debug)]
+pub enum AnyUnit<R> {
+    /// An Arm SMMUv3.
+    SmmuV3(SmmuV3<R>),
+}
+
+/// Calls the method of whichever backend it is.
+macro_rules! each {
+    ($unit:expr, $backend:ident => $call:expr) => {
+        match $unit {
+            AnyUnit::SmmuV3($backend) => $call,
+        }
+    };
+}
+
+/// Why a unit was not brought up: the backend's own words.
+#[derive(Debug)]
+pub enum BringUpError {
+    /// An Arm SMMUv3's.
+    SmmuV3(arm_smmu_v3::BringUpError),
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SmmuV3(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<R: Registers> AnyUnit<R> {
+    /// Brings up the Arm SMMUv3 behind `registers`; every stream aborts, `streams` can be attached.
+    ///
+    /// # Errors
+    /// [`BringUpError`] says which step the hardware did not follow.
+    pub fn smmu_v3<M: TableMemory>(
+        registers: R,
+        memory: &mut M,
+        clock: &impl Clock,
+        carver: &mut Carver,
+        streams: &[StreamId],
+    ) -> Result<Self, BringUpError> {
+        let config = Config { streams, stage: None, record_unknown: false };
+        SmmuV3::bring_up(registers, memory, clock, carver, &config)
+            .map(Self::SmmuV3)
+            .map_err(BringUpError::SmmuV3)
+    }
+
+    /// What bring-up found and chose, in lines.
+    pub fn report(&self) -> impl fmt::Display {
+        each!(self, unit => *unit.report())
+    }
+
+    /// Acknowledges and repairs the unit's global errors. Bounded.
+    pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Trouble {
+        each!(self, unit => {
+            let errors = unit.service_errors(memory, clock);
+            Trouble {
+                any: errors.active != 0,
+                out_of_order: errors.out_of_order,
+                faults_lost: {
+                    let counts = unit.error_counts();
+                    counts.event_overflows + counts.event_queue_aborts
+                },
+            }
+        })
+    }
+}
+
+/// A unit's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// Something was wrong just now; it is repaired, or the unit is out of order.
+    pub any: bool,
+    /// The unit obeys no longer; its streams abort as far as it did.
+    pub out_of_order: bool,
+    /// How often so far fault records were lost.
+    pub faults_lost: u64,
+}
+
+impl<R: Registers> Unit for AnyUnit<R> {
+    fn geometry(&self) -> Geometry {
+        each!(self, unit => unit.geometry())
+    }
+
+    fn supports(&self, geometry: &Geometry) -> bool {
+        each!(self, unit => unit.supports(geometry))
+    }
+
+    fn needs_clean(&self) -> bool {
+        each!(self, unit => unit.needs_clean())
+    }
+
+    fn attach<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        stream: StreamId,
+        binding: &Binding,
+    ) -> Result<(), UnitError> {
+        each!(self, unit => unit.attach(memory, clock, stream, binding))
+    }
+
+    fn block<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        stream: StreamId,
+    ) -> Result<(), UnitError> {
+        each!(self, unit => unit.block(memory, clock, stream))
+    }
+
+    #[inline]
+    fn invalidate<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        tag: DomainTag,
+        geometry: &Geometry,
+        range: IovaRange,
+        tables: bool,
+    ) -> Result<(), UnitError> {
+        each!(self, unit => unit.invalidate(memory, clock, tag, geometry, range, tables))
+    }
+
+    fn invalidate_all<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        tag: DomainTag,
+        geometry: &Geometry,
+    ) -> Result<(), UnitError> {
+        each!(self, unit => unit.invalidate_all(memory, clock, tag, geometry))
+    }
+
+    #[inline]
+    fn sync<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Result<Completed, UnitError> {
+        each!(self, unit => unit.sync(memory, clock))
+    }
+
+    fn next_fault<M: TableMemory>(&mut self, memory: &mut M) -> Option<Fault> {
+        each!(self, unit => unit.next_fault(memory))
+    }
+}

@@ -1,0 +1,167 @@
+//! The IOMMU server as a protection domain: wiring only.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code)] // Hands the mapped regions, each once, to the ports that own them.
+
+use core::{fmt, ptr::NonNull};
+
+use heapless::Vec;
+use iommu_core::Storage;
+use iommu_hal::real::{CpuAlarm, CpuClock, MappedMemory, MappedPage, MmioRegisters};
+use iommu_pgtable::FrameMeta;
+use iommu_protocol::{Status, Words};
+use iommu_server::{
+    server::{Channels, Server},
+    start::{Parts, StartError},
+};
+use sel4_microkit::{
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_print, debug_println, memory_region_symbol,
+    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+};
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// Mappings of all clients, and one that is never used.
+const AREAS: usize = 16_384 + 1;
+/// Table frames that can be kept track of: 64 MiB of them.
+const FRAMES: usize = 16_384;
+/// How long others run before the next step of work that one step did not finish.
+const STEP_PAUSE_NS: u64 = 50_000;
+
+type IommuServer = Server<'static, MmioRegisters, MappedMemory, CpuClock, MappedPage>;
+
+static STORAGE: SpinMutex<Storage<AREAS>> = SpinMutex::new(Storage::NEW);
+static FRAME_META: SpinMutex<[FrameMeta; FRAMES]> = SpinMutex::new([FrameMeta::NEW; FRAMES]);
+
+struct Log;
+
+impl fmt::Write for Log {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        debug_print!("{text}");
+        Ok(())
+    }
+}
+
+struct HandlerImpl {
+    /// `None`: it did not start, and every request is refused.
+    server: Option<IommuServer>,
+    alarm: CpuAlarm,
+    timer: usize,
+}
+
+/// The values of `u64` symbols that the tool patches.
+macro_rules! patched {
+    ($($symbol:ident)*) => {
+        [$(*var!($symbol: u64 = 0)),*]
+    };
+}
+
+#[protection_domain]
+fn init() -> HandlerImpl {
+    let server = match start() {
+        Ok(server) => Some(server),
+        Err(error) => {
+            debug_println!("FAIL iommu_server: cannot protect anything: {error}");
+            None
+        }
+    };
+    if server.is_some() {
+        debug_println!("iommu_server: protected: every device that is not attached is aborted");
+    }
+    HandlerImpl { server, alarm: CpuAlarm::new(), timer: *var!(irq_timer: usize = 0) }
+}
+
+fn start() -> Result<IommuServer, StartError> {
+    let [tables_paddr, tables_bytes, registers_bytes] =
+        patched!(tables_paddr tables_bytes unit_registers_bytes);
+    let registers = memory_region_symbol!(unit_registers: *mut u8);
+    // SAFETY: the system description maps the registers here, as device memory, and this is their one owner.
+    let registers = unsafe { MmioRegisters::new(registers, registers_bytes as u32) };
+    let tables = memory_region_symbol!(tables: *mut u64);
+    // SAFETY: the system description maps the region here, contiguous in physical memory from the address that
+    // the tool patched in, and this is its one owner.
+    let memory = unsafe { MappedMemory::new(tables, iommu_hal::PhysAddr(tables_paddr), tables_bytes) };
+    let policy = memory_region_symbol!(policy: *mut [u8], n = *var!(policy_bytes: usize = 0));
+    // SAFETY: mapped read-only for as long as the PD runs, and written by nobody.
+    let policy = unsafe { policy.as_ref() };
+    let parts = Parts {
+        registers: Vec::from_iter([registers]),
+        memory,
+        clock: CpuClock::new(),
+        region_paddrs: patched! {
+            region_paddr_00 region_paddr_01 region_paddr_02 region_paddr_03
+            region_paddr_04 region_paddr_05 region_paddr_06 region_paddr_07
+            region_paddr_08 region_paddr_09 region_paddr_10 region_paddr_11
+            region_paddr_12 region_paddr_13 region_paddr_14 region_paddr_15
+            region_paddr_16 region_paddr_17 region_paddr_18 region_paddr_19
+            region_paddr_20 region_paddr_21 region_paddr_22 region_paddr_23
+            region_paddr_24 region_paddr_25 region_paddr_26 region_paddr_27
+            region_paddr_28 region_paddr_29 region_paddr_30 region_paddr_31
+        },
+    };
+    let storage = SpinMutexGuard::leak(STORAGE.lock());
+    let frames = SpinMutexGuard::leak(FRAME_META.lock());
+    Server::start(policy, parts, storage, frames, fault_ring, &mut Log)
+}
+
+/// The page of a fault ring, mapped where the policy says.
+fn fault_ring(vaddr: u64) -> MappedPage {
+    let at = NonNull::new(vaddr as *mut u64).expect("the policy has no ring at 0");
+    // SAFETY: the policy compiler takes the address from the server's own map of the region, and no two clients
+    // share a ring.
+    unsafe { MappedPage::new(at) }
+}
+
+impl HandlerImpl {
+    fn work(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let step = server.work(&mut Log);
+        notify(step.notify);
+        if step.more {
+            self.alarm.set(STEP_PAUSE_NS);
+        }
+    }
+}
+
+fn notify(channels: Channels) {
+    for channel in channels {
+        Channel::new(channel.into()).notify();
+    }
+}
+
+impl Handler for HandlerImpl {
+    type Error = Infallible;
+
+    fn protected(&mut self, channel: Channel, message: MessageInfo) -> Result<MessageInfo, Infallible> {
+        let Some(server) = &mut self.server else {
+            return Ok(MessageInfo::new(Status::HardwareFailed.label(), 0));
+        };
+        let words = with_msg_regs(|registers| {
+            Words::from_slice(registers.get(..message.count()).unwrap_or(registers))
+        });
+        let answer = server.call(channel.index() as u8, message.label(), &words);
+        let reply = answer.words.as_slice();
+        with_msg_regs_mut(|registers| {
+            for (to, from) in registers.iter_mut().zip(reply) {
+                *to = *from;
+            }
+        });
+        notify(answer.notify);
+        Ok(MessageInfo::new(answer.status.label(), reply.len()))
+    }
+
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        for channel in channels.iter() {
+            if channel.index() == self.timer {
+                self.alarm.stop();
+            }
+            self.work();
+            if channel.irq_ack().is_err() {
+                debug_println!(
+                    "iommu_server: interrupt of channel {} cannot be acknowledged",
+                    channel.index()
+                );
+            }
+        }
+        Ok(())
+    }
+}
