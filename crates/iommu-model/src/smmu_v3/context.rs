@@ -2,9 +2,9 @@
 
 use super::{
     config::Config,
-    stream_table::{bits, granule_lg2, mask},
+    stream_table::{bits, check_snooped, granule_lg2, mask},
     tlb::{Stage, Tag},
-    translate::{Context, Root},
+    walk::{Context, Root},
 };
 
 /// A 64-byte Context Descriptor as the unit read it.
@@ -25,7 +25,7 @@ impl Cd {
     }
 
     /// Panics where a bit is set that must be zero.
-    pub fn check_reserved(&self, stream: u32) {
+    pub fn check_reserved(&self, config: &Config, stream: u32) {
         if !self.is_valid() {
             return;
         }
@@ -38,6 +38,9 @@ impl Cd {
                 0,
                 "CD of stream {stream:#x}: reserved bits set in word {word}, {value:#018x} (5.4)"
             );
+        }
+        if self.walks_low() {
+            check_snooped(config, bits(self.0[0], 8, 13), "CD.*0");
         }
     }
 
@@ -110,7 +113,7 @@ mod tests {
 
     /// 39 bits, 4 KiB, 44-bit output, EPD1, AA64, A, R, valid.
     fn plain() -> Cd {
-        let word = 25 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 0b11 << 45 | 7 << 48;
+        let word = 25 | 0x35 << 8 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 0b11 << 45 | 7 << 48;
         Cd([word, 0x4_0000, 0, 0, 0, 0, 0, 0])
     }
 
@@ -152,6 +155,6 @@ mod tests {
     fn reserved_bits_are_not_for_use() {
         let mut cd = plain();
         cd.0[5] = 1;
-        cd.check_reserved(5);
+        cd.check_reserved(&Config::default(), 5);
     }
 }

@@ -1,6 +1,6 @@
 //! Event records (IHI 0070, 7.3) and the Event queue (7.2, 7.4).
 
-use super::{Smmu, translate::Access};
+use super::{Smmu, walk::Access};
 use crate::SystemMemory;
 
 /// Which stage found a fault of translation.

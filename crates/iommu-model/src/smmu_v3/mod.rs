@@ -4,22 +4,26 @@
 //! through TTB0. Not modelled, and refused with a panic where software asks for them: nested translation,
 //! TTB1, VMSAv8-32, EL2 contexts, substreams, ATS, PRI, stalls.
 
+mod access;
 mod boot;
 mod commands;
 mod config;
+mod config_cache;
 mod context;
 mod descriptor;
 mod events;
 mod faults;
+mod queue;
 mod registers;
 mod stream_table;
 mod tlb;
 mod translate;
+mod walk;
 mod watch;
+mod writes;
 
 use std::{
     cell::{RefCell, RefMut},
-    collections::HashMap,
     fmt,
     rc::Rc,
 };
@@ -30,21 +34,11 @@ pub use boot::LeftOn;
 pub use config::Config;
 pub use faults::{Ack, Faults};
 
-use context::Cd;
 use events::{Event, Why};
-use stream_table::Ste;
-use translate::{Access, Stop};
+use translate::Stop;
+use walk::Access;
 
 use crate::{SystemMemory, VirtualClock, memory::Change};
-
-/// Cached configuration (4.3).
-#[derive(Debug, Default)]
-struct ConfigCache {
-    /// Level 1 descriptors by index.
-    descriptors: HashMap<u32, u64>,
-    entries: HashMap<u32, Ste>,
-    contexts: HashMap<u32, Cd>,
-}
 
 /// What has been invalidated since reset (3.11).
 #[derive(Debug, Default)]
@@ -81,7 +75,7 @@ struct Smmu {
     config: Config,
     faults: Faults,
     registers: registers::RegisterFile,
-    cache: ConfigCache,
+    cache: config_cache::ConfigCache,
     tlb: tlb::Tlb,
     /// Invalidations consumed and not completed.
     pending: Vec<commands::Pending>,

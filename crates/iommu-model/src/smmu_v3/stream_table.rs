@@ -3,7 +3,7 @@
 use super::{
     config::Config,
     tlb::{Stage, Tag},
-    translate::{Context, Root},
+    walk::{Context, Root},
 };
 
 /// A field: bits `first..=last` of a word.
@@ -109,8 +109,13 @@ impl Ste {
                 "STE of stream {stream:#x}: reserved bits set in word {word}, {value:#018x} (5.2)"
             );
         }
-        if self.treatment() == Treatment::StageOne {
-            assert_eq!(bits(self.0[1], 30, 31), 0, "STE.STRW: EL2 regimes are outside this model");
+        match self.treatment() {
+            Treatment::Abort | Treatment::Bypass => {}
+            Treatment::StageOne => {
+                assert_eq!(bits(self.0[1], 30, 31), 0, "STE.STRW: EL2 regimes are outside this model");
+                check_snooped(config, bits(self.0[1], 2, 7), "STE.S1C*");
+            }
+            Treatment::StageTwo => check_snooped(config, bits(self.0[2], 40, 45), "STE.S2*0"),
         }
     }
 
@@ -250,6 +255,17 @@ pub(super) fn output_beyond(config: &Config, first: u32, last: u32) -> u64 {
     if config.output_bits > last { 0 } else { mask(config.output_bits.max(first), last) }
 }
 
+/// Panics where a unit that snoops is told to access memory in a way that does not: inner and outer
+/// cacheability and shareability, two bits each from bit 0 of `fields` (3.15).
+pub(super) fn check_snooped(config: &Config, fields: u64, what: &str) {
+    let (inner, outer, shareability) = (bits(fields, 0, 1), bits(fields, 2, 3), bits(fields, 4, 5));
+    assert_ne!(shareability, 0b01, "{what}: reserved shareability");
+    assert!(
+        !config.coherent || (inner != 0 && outer != 0 && shareability != 0),
+        "{what}: accesses that are not cacheable and shareable do not look into the CPU's caches (3.15)"
+    );
+}
+
 /// SMMU_STRTAB_BASE and SMMU_STRTAB_BASE_CFG (6.3.24, 6.3.25).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamTable {
@@ -307,7 +323,7 @@ mod tests {
     use super::*;
 
     fn stage_two(size: u64, start: u64, granule: u64) -> Ste {
-        let word = 1 << 51 | size << 32 | start << 38 | granule << 46 | 0b100 << 48;
+        let word = 1 << 51 | size << 32 | start << 38 | 0x35 << 40 | granule << 46 | 0b100 << 48;
         Ste([0b1101, 0, word, 0x4_0000, 0, 0, 0, 0])
     }
 

@@ -161,7 +161,7 @@ impl Watch {
         }
         for (stream, context_at) in self.contexts_at(at) {
             let state = self.push(memory, Key::Context(stream), context_at, at, old);
-            Cd(state).check_reserved(stream);
+            Cd(state).check_reserved(config, stream);
         }
     }
 

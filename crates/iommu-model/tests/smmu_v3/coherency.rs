@@ -58,3 +58,24 @@ fn an_event_queue_that_was_zeroed_and_not_cleaned_is_refused() {
     rig.mem.write(PhysAddr(rig.events), 0);
     let _ = rig.bench.dma_write(iommu_hal::StreamId(64), 0, &[1]);
 }
+
+#[test]
+#[should_panic(expected = "do not look into the CPU's caches")]
+fn a_unit_that_snoops_must_be_told_to() {
+    let mut rig = Rig::on(Config::default());
+    let (root, _, _) = rig.tables();
+    let mut entry = Rig::stage_two(root);
+    entry[2] &= !(0b11 << 40);
+    rig.attach(DEVICE, entry);
+}
+
+#[test]
+fn a_unit_that_cannot_snoop_may_be_told_anything() {
+    let mut rig = Rig::on(apart());
+    let (root, _, last) = rig.tables();
+    rig.store(last, page_two(RAM));
+    let mut entry = Rig::stage_two(root);
+    entry[2] &= !(0b11_1111 << 40);
+    rig.attach(DEVICE, entry);
+    assert!(rig.read(0).is_ok());
+}

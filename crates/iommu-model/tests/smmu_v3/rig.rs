@@ -170,19 +170,19 @@ impl Rig {
 
     /// The entry of a stage 2 stream: 39 bits from level 1, 4 KiB, 44 bits out, S2R, VMID 5.
     pub fn stage_two(root: u64) -> [u64; 4] {
-        let config = 5 | 25 << 32 | 1 << 38 | 0b01_01_11 << 40 | 0b100 << 48 | 1 << 51 | 1 << 58;
-        // S2IR0 and S2OR0 write-back, S2SH0 inner.
+        // Walks are write-back and inner shareable.
+        let config = 5 | 25 << 32 | 1 << 38 | 0b11_01_01 << 40 | 0b100 << 48 | 1 << 51 | 1 << 58;
         [0b1101, 0, config, root]
     }
 
     /// A context of stage 1 with ASID 7, and the entry that points at it, with VMID 5.
     pub fn stage_one(&mut self, root: u64) -> [u64; 4] {
         let context = self.frame();
-        let word = 25 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 0b11 << 45 | 7 << 48;
+        let word = 25 | 0b11_01_01 << 8 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 0b11 << 45 | 7 << 48;
         self.store(context + 8, root);
         self.store(context + 24, 0xff);
         self.store(context, word);
-        [0b1011 | context, 0, 5, 0]
+        [0b1011 | context, 0b11_01_01 << 2, 5, 0]
     }
 
     /// Takes the next record.

@@ -60,7 +60,8 @@ fn every_granule_translates() {
         rig.store(root + 8, last | 0b11);
         rig.store(last + 8 * 2, page_two(RAM));
         let mut entry = Rig::stage_two(root);
-        entry[2] = 5 | size << 32 | 1 << 38 | field << 46 | 0b100 << 48 | 1 << 51 | 1 << 58;
+        entry[2] =
+            5 | size << 32 | 1 << 38 | 0b11_01_01 << 40 | field << 46 | 0b100 << 48 | 1 << 51 | 1 << 58;
         rig.attach(DEVICE, entry);
         rig.write((1 << (granule + entry_bits)) + (2 << granule) + 0x88, &[9; 4]).unwrap();
         assert_eq!(rig.peek(RAM + 0x88), [9; 4]);
@@ -150,7 +151,7 @@ fn a_context_may_answer_with_zeros_instead() {
     let (root, _, _) = rig.tables();
     let entry = rig.stage_one(root);
     let context = entry[0] & !0xf;
-    let word = 25 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 1 << 45 | 7 << 48;
+    let word = 25 | 0b11_01_01 << 8 | 1 << 30 | 1 << 31 | 0b100 << 32 | 1 << 41 | 1 << 45 | 7 << 48;
     rig.store(context, word);
     rig.attach(DEVICE, entry);
     let blocked = rig.read(0).unwrap_err();
@@ -175,7 +176,7 @@ fn configuration_errors_are_told_apart() {
     assert_eq!(rig.event().unwrap()[0] & 0xffff_ffff_0000_00ff, 0x40_0000_0002);
     rig.attach(DEVICE, [0, 0, 0, 0]);
     assert_eq!(blocked_by(rig.read(0)), Some(0x04));
-    rig.attach(DEVICE, [0b1011 | 0x5030_0000, 0, 0, 0]);
+    rig.attach(DEVICE, [0b1011 | 0x5030_0000, 0xd4, 0, 0]);
     assert_eq!(blocked_by(rig.read(0)), Some(0x0a), "a context of zeros");
     rig.bench.memory().abort_at(0x5030_0000, 0x5030_003f);
     rig.push([0x05 | 8 << 32, 1]);
