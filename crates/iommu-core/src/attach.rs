@@ -1,0 +1,115 @@
+//! ATTACH, DETACH, REPLACE.
+
+use iommu_hal::{Clock, TableMemory, Unit, UnitError};
+
+use crate::device::Attachment;
+use crate::space::SpaceSlot;
+use crate::{ClientId, Core, Refusal, SpaceId};
+
+impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
+    /// Attaches a device that is not attached.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::NoSuchDevice`], [`Refusal::Busy`],
+    /// [`Refusal::AlreadyAttached`], [`Refusal::Incompatible`]; [`Refusal::HardwareTimeout`],
+    /// [`Refusal::HardwareFailed`]: the device aborts, and must be detached before anything else.
+    pub fn attach(&mut self, client: ClientId, space: SpaceId, device: u16) -> Result<(), Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        match self.clients[client.number()].device(device)?.attachment {
+            Attachment::None => self.point(client, device, None, slot),
+            Attachment::To(holder) => Err(Refusal::AlreadyAttached(self.spaces.get(holder).id)),
+            Attachment::Unsettled(..) => Err(Refusal::Busy),
+        }
+    }
+
+    /// Moves an attached device to `space`.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::NoSuchDevice`], [`Refusal::Busy`],
+    /// [`Refusal::NotAttached`], [`Refusal::Incompatible`], all of which leave it where it was; the others as
+    /// [`Core::attach`].
+    pub fn replace(&mut self, client: ClientId, space: SpaceId, device: u16) -> Result<(), Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        match self.clients[client.number()].device(device)?.attachment {
+            Attachment::None => Err(Refusal::NotAttached),
+            Attachment::To(holder) if holder == slot => Ok(()),
+            Attachment::To(holder) => self.point(client, device, Some(holder), slot),
+            Attachment::Unsettled(..) => Err(Refusal::Busy),
+        }
+    }
+
+    /// Detaches a device: when it returns, all of its accesses abort. Needs no memory.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchDevice`], [`Refusal::NotAttached`]; [`Refusal::HardwareTimeout`],
+    /// [`Refusal::HardwareFailed`]: the hardware has not confirmed it, the space stays busy, and to call again
+    /// tries again.
+    pub fn detach(&mut self, client: ClientId, device: u16) -> Result<(), Refusal> {
+        let object = self.clients[client.number()].device(device)?;
+        let (held, other) = match object.attachment {
+            Attachment::None => return Err(Refusal::NotAttached),
+            Attachment::To(slot) => (slot, None),
+            Attachment::Unsettled(slot, other) => (slot, other),
+        };
+        let (stream, unit) = (object.stream, usize::from(object.unit));
+        let hardware = &mut self.hardware;
+        let (unit, memory) = (&mut hardware.units[unit], &mut hardware.memory);
+        let blocked = unit.block(memory, &hardware.clock, stream);
+        let attachment = match blocked {
+            // A stream that the unit does not have cannot use any tables.
+            Ok(()) | Err(UnitError::UnknownStream(_)) => {
+                for slot in [Some(held), other].into_iter().flatten() {
+                    self.spaces.get_mut(slot).devices -= 1;
+                }
+                Attachment::None
+            }
+            Err(_) => Attachment::Unsettled(held, other),
+        };
+        self.clients[client.number()].devices[usize::from(device)].attachment = attachment;
+        match attachment {
+            Attachment::None => Ok(()),
+            _ => blocked.map_err(Refusal::from),
+        }
+    }
+
+    /// Points the entry of `device`, which now leads to `old`, at the tables of `new`.
+    fn point(
+        &mut self,
+        client: ClientId,
+        device: u16,
+        old: Option<SpaceSlot>,
+        new: SpaceSlot,
+    ) -> Result<(), Refusal> {
+        let object = &mut self.clients[client.number()].devices[usize::from(device)];
+        let hardware = &mut self.hardware;
+        let (unit, memory) = (&mut hardware.units[usize::from(object.unit)], &mut hardware.memory);
+        let space = self.spaces.get_mut(new);
+        let binding = space.binding();
+        if !unit.supports(&binding.geometry) {
+            return Err(Refusal::Incompatible);
+        }
+        let pointed = unit.attach(memory, &hardware.clock, object.stream, &binding);
+        match pointed {
+            Err(UnitError::Unsupported) => return Err(Refusal::Incompatible),
+            Err(UnitError::UnknownStream(_)) => return Err(Refusal::NoSuchDevice(device)),
+            // Even of one that failed, the hardware may have seen the new tables.
+            Ok(()) | Err(_) => {
+                space.devices += 1;
+                space.cached.insert(object.unit);
+            }
+        }
+        match (pointed, old) {
+            (Ok(()), old) => {
+                object.attachment = Attachment::To(new);
+                if let Some(old) = old {
+                    self.spaces.get_mut(old).devices -= 1;
+                }
+                Ok(())
+            }
+            (Err(error), old) => {
+                object.attachment = Attachment::Unsettled(new, old);
+                Err(error.into())
+            }
+        }
+    }
+}

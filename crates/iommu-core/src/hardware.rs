@@ -1,0 +1,111 @@
+//! The units, and when what was taken out may be used again.
+
+use iommu_hal::{Clock, Completed, IovaRange, TableMemory, Unit, UnitError};
+use iommu_pgtable::{FramePool, StaleFrames};
+
+use crate::quota::{Account, Quota};
+use crate::space::Space;
+use crate::{MAX_UNITS, Refusal};
+
+/// What the requests need of the machine.
+#[derive(Debug)]
+pub(crate) struct Hardware<U, M, C> {
+    pub(crate) units: heapless::Vec<U, MAX_UNITS>,
+    pub(crate) memory: M,
+    pub(crate) clock: C,
+    /// From bring-up, which invalidates everything: what was unmapped under a tag that no stream was attached
+    /// with since, or since that tag's own invalidation, cannot be cached.
+    quiet: Completed,
+}
+
+impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
+    /// Waits for each unit once.
+    pub(crate) fn new(
+        mut units: heapless::Vec<U, MAX_UNITS>,
+        mut memory: M,
+        clock: C,
+    ) -> Result<Self, UnitError> {
+        let mut quiet = None;
+        for unit in &mut units {
+            quiet = Some(unit.sync(&mut memory, &clock)?);
+        }
+        let quiet = quiet.expect("there is a unit");
+        Ok(Self { units, memory, clock, quiet })
+    }
+
+    /// Makes every unit forget what `space` no longer maps in `range`, then frees `stale`, which was taken out
+    /// of its tables. At most two calls of each unit. Nothing is sent where nothing can be cached.
+    ///
+    /// # Errors
+    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`]: `stale` stays out of use, and charged, until a
+    /// later call for `space` succeeds.
+    #[inline]
+    pub(crate) fn settle(
+        &mut self,
+        space: &mut Space,
+        frames: &mut FramePool<'_>,
+        account: &mut Account,
+        range: IovaRange,
+        stale: StaleFrames,
+    ) -> Result<(), Refusal> {
+        if space.cached.is_empty() {
+            recycle(frames, account, stale, &self.quiet);
+            return Ok(());
+        }
+        match self.invalidate(space, range, !stale.is_empty()) {
+            Ok(completed) => {
+                recycle(frames, account, stale, &completed);
+                if space.unsure {
+                    space.unsure = false;
+                    let quarantine = core::mem::replace(&mut space.quarantine, StaleFrames::EMPTY);
+                    recycle(frames, account, quarantine, &completed);
+                }
+                if space.devices == 0 {
+                    space.cached = crate::space::UnitSet::EMPTY;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                space.unsure = true;
+                space.quarantine.append(frames, stale);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Frees the root of a space whose tag is quiet.
+    pub(crate) fn forget(&mut self, space: Space, frames: &mut FramePool<'_>, account: &mut Account) {
+        assert!(space.cached.is_empty() && space.devices == 0 && space.quarantine.is_empty());
+        let root = space.table.destroy(frames);
+        recycle(frames, account, root, &self.quiet);
+    }
+
+    fn invalidate(&mut self, space: &Space, range: IovaRange, tables: bool) -> Result<Completed, UnitError> {
+        let Self { units, memory, clock, .. } = self;
+        let (tag, geometry) = (space.tag(), space.table.geometry());
+        // Of a space without devices, everything: then nothing more need be sent for it.
+        let all = space.unsure || space.devices == 0;
+        let holds = |index: &usize| space.cached.contains(*index);
+        for unit in units.iter_mut().enumerate().filter(|(index, _)| holds(index)).map(|(_, unit)| unit) {
+            if all {
+                unit.invalidate_all(memory, clock, tag, geometry)?;
+            } else {
+                unit.invalidate(memory, clock, tag, geometry, range, tables)?;
+            }
+        }
+        let mut completed = None;
+        for unit in units.iter_mut().enumerate().filter(|(index, _)| holds(index)).map(|(_, unit)| unit) {
+            completed = Some(unit.sync(memory, clock)?);
+        }
+        Ok(completed.expect("some unit holds translations"))
+    }
+}
+
+/// Makes `stale` free again, in the pool and on the account.
+#[inline]
+fn recycle(frames: &mut FramePool<'_>, account: &mut Account, stale: StaleFrames, completed: &Completed) {
+    if !stale.is_empty() {
+        account.release(Quota { frames: stale.len(), ..Quota::ZERO });
+        frames.recycle(stale, completed);
+    }
+}

@@ -1,0 +1,37 @@
+//! Every bound, by name.
+
+/// Clients. As many as a Microkit protection domain has channels.
+pub const MAX_CLIENTS: usize = 62;
+
+/// Region slots of one client.
+pub const MAX_GRANTS: usize = 16;
+
+/// Devices of one client.
+pub const MAX_DEVICES: usize = 8;
+
+/// Devices of all clients.
+pub const MAX_STREAMS: usize = MAX_CLIENTS * MAX_DEVICES;
+
+/// Address spaces of all clients. Their tags are `1..=MAX_SPACES`, which 8 bits of VMID hold.
+pub const MAX_SPACES: usize = 64;
+
+/// Address spaces of one client.
+pub const MAX_SPACES_PER_CLIENT: usize = 16;
+
+/// IOMMUs.
+pub const MAX_UNITS: usize = 4;
+
+/// What one request may spend on table entries, as [`Table::fill`](iommu_pgtable::Table::fill) and
+/// [`Table::clear`](iommu_pgtable::Table::clear) count: enough for 2 MiB in 4 KiB pages with all their tables.
+pub const MAX_TABLE_WRITES: u32 = 640;
+
+/// Areas that one request takes out at most.
+pub const MAX_AREAS_PER_REQUEST: u32 = 64;
+
+/// Calls of [`Unit`](iommu_hal::Unit) that one request makes at most: RESET blocks every device of a client, then
+/// invalidates one range and waits for that, on each unit.
+pub const MAX_COMMANDS: u32 = (MAX_DEVICES + 2 * MAX_UNITS) as u32;
+
+const _: () = assert!(MAX_SPACES < 1 << 8 && MAX_CLIENTS < 1 << 8 && MAX_GRANTS <= 1 << 8);
+const _: () = assert!(MAX_UNITS <= u8::BITS as usize && MAX_DEVICES < 1 << 8);
+const _: () = assert!(MAX_TABLE_WRITES >= iommu_pgtable::Table::MIN_BUDGET + 511);

@@ -1,0 +1,213 @@
+//! MAP: reserve, then fill.
+
+use iommu_hal::{Clock, Geometry, IovaRange, PhysAddr, Rights, TableMemory, Unit};
+use iommu_pgtable::{Extent, FramePool, Reservation, expressible};
+
+use crate::area::{Area, State};
+use crate::engine::reserve;
+use crate::quota::{Account, Quota};
+use crate::{ClientId, Core, MAX_TABLE_WRITES, Progress, Refusal, Resource, SpaceId};
+
+const GRANULE: u64 = 1 << Geometry::GRANULE_LG2;
+
+/// A piece of a region to be mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapRequest {
+    /// The space to map into.
+    pub space: SpaceId,
+    /// The region.
+    pub slot: u16,
+    /// The grant's generation.
+    pub generation: u16,
+    /// What the device may do.
+    pub rights: Rights,
+    /// At `iova`, and nowhere else; otherwise `iova` is not looked at.
+    pub fixed: bool,
+    /// Goes on with the MAP that was left at `iova` half done; all else is as it was then. Implies `fixed`.
+    pub resume: bool,
+    /// Where.
+    pub iova: u64,
+    /// First byte in the region.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
+    /// Maps a piece of a region. Everything that it takes is checked and reserved before the first entry is
+    /// written, so that neither the rest of this request nor its resumption can fail.
+    ///
+    /// Without `fixed`, the lowest free place is chosen ([`Tree::first_fit`](crate::tree::Tree::first_fit)) in
+    /// the aperture less its first page, aligned to the largest power of two that is not above the length, the
+    /// alignment of the source's physical address, or the largest block size.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::NoSuchRegion`], [`Refusal::StaleRegion`],
+    /// [`Refusal::OutOfRegion`], [`Refusal::NotPermitted`], [`Refusal::Misaligned`], [`Refusal::ZeroLength`],
+    /// [`Refusal::Overflow`], [`Refusal::Reserved`], [`Refusal::Overlap`], [`Refusal::NoRights`],
+    /// [`Refusal::NotExpressible`], [`Refusal::NoSpace`], [`Refusal::NotMapped`] (nothing to resume),
+    /// [`Refusal::NoMemory`], [`Refusal::QuotaExceeded`].
+    pub fn map(&mut self, client: ClientId, request: &MapRequest) -> Result<Progress, Refusal> {
+        let MapRequest { rights, offset, length, .. } = *request;
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let owner = &mut clients[client.number()];
+        let space = spaces.get_mut(owner.space(request.space)?);
+        let grant = owner.grant(request.slot)?;
+        grant.check(request.generation, offset, length, rights)?;
+        let pa = grant.address(offset);
+        let fixed = request.fixed || request.resume;
+        let iova = if fixed { request.iova } else { 0 };
+        if (iova | offset | length) % GRANULE != 0 {
+            let misaligned = [iova, offset, length].into_iter().find(|value| value % GRANULE != 0);
+            return Err(Refusal::Misaligned(misaligned.unwrap_or(0)));
+        }
+        if length == 0 {
+            return Err(Refusal::ZeroLength);
+        }
+        let geometry = space.table.geometry();
+        let aperture = geometry.aperture();
+        let given = if fixed {
+            let range = IovaRange::from_length(iova, length).ok_or(Refusal::Overflow { first: iova })?;
+            if !aperture.covers(range) {
+                return Err(Refusal::Reserved { range, aperture });
+            }
+            Some(range)
+        } else {
+            None
+        };
+        let mut spot = match given {
+            Some(range) if !request.resume => {
+                let spot = space.tree.locate(areas, range);
+                Some(spot.map_err(|index| Refusal::Overlap(areas[index].range()))?)
+            }
+            _ => None,
+        };
+        if rights.is_none() {
+            return Err(Refusal::NoRights);
+        }
+        if !expressible(geometry.format, rights) {
+            return Err(Refusal::NotExpressible(rights));
+        }
+        if let (Some(range), true) = (given, request.resume) {
+            return self.resume(client, request, range, pa);
+        }
+        let range = match given {
+            Some(range) => range,
+            None => {
+                let align = alignment(geometry.page_sizes, length, pa);
+                let none = Refusal::NoSpace { length, align };
+                let within = IovaRange::new(GRANULE, aperture.last()).ok_or(none)?;
+                let iova = space.tree.first_fit(areas, within, length, align).ok_or(none)?;
+                let range = IovaRange::from_length(iova, length).ok_or(none)?;
+                spot = space.tree.locate(areas, range).ok();
+                range
+            }
+        };
+        // A hole was found, or the range given did not overlap.
+        let spot = spot.expect("the place is free");
+
+        let extent = Extent { iova: range.first(), pa, bytes: length, rights };
+        let area = Area::new(range, request.slot as u8, offset, rights);
+        let index = areas.take(area).ok_or(Refusal::NoMemory(Resource::Areas))?;
+        let needed = space.table.plan(&hardware.memory, &extent).frames;
+        let charge = Quota { frames: needed, areas: 1, spaces: 0 };
+        let mut reservation = match reserve(frames, &mut owner.account, charge) {
+            Ok(reservation) => reservation,
+            Err(refusal) => {
+                areas.give(index);
+                return Err(refusal);
+            }
+        };
+        owner.grants[usize::from(request.slot)].area_added();
+
+        let mut budget = MAX_TABLE_WRITES;
+        let memory = &mut hardware.memory;
+        let done = space.table.fill(frames, &mut reservation, memory, space.clean, &extent, &mut budget);
+        if done == length {
+            give_back(frames, &mut owner.account, reservation);
+        } else {
+            areas[index].set_state(State::Filling, done);
+            areas[index].reserved = reservation;
+        }
+        space.tree.insert(areas, &spot, index);
+        Ok(Progress { iova: range.first(), bytes: done, more: done != length })
+    }
+
+    /// Goes on filling the area at `range`, if `request` is the one that began it.
+    #[cold]
+    fn resume(
+        &mut self,
+        client: ClientId,
+        request: &MapRequest,
+        range: IovaRange,
+        pa: PhysAddr,
+    ) -> Result<Progress, Refusal> {
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let owner = &mut clients[client.number()];
+        let space = spaces.get_mut(owner.space(request.space)?);
+        let spot = space.tree.find(areas, range).ok_or(Refusal::NotMapped(range))?;
+        let area = &mut areas[spot.area()];
+        let same = area.range() == range
+            && u16::from(area.slot()) == request.slot
+            && area.offset() == request.offset
+            && area.rights() == request.rights;
+        if !same || area.state() != State::Filling {
+            return Err(Refusal::NotMapped(range));
+        }
+        let before = area.cursor();
+        let extent = Extent {
+            iova: range.first() + before,
+            pa: PhysAddr(pa.0 + before),
+            bytes: request.length - before,
+            rights: request.rights,
+        };
+        let mut budget = MAX_TABLE_WRITES;
+        let memory = &mut hardware.memory;
+        let done =
+            before + space.table.fill(frames, &mut area.reserved, memory, space.clean, &extent, &mut budget);
+        if done == request.length {
+            area.set_state(State::Live, 0);
+            give_back(frames, &mut owner.account, core::mem::replace(&mut area.reserved, Reservation::EMPTY));
+        } else {
+            area.set_state(State::Filling, done);
+        }
+        Ok(Progress { iova: range.first(), bytes: done, more: done != request.length })
+    }
+}
+
+/// Gives back what is left of a reservation.
+#[inline]
+pub(crate) fn give_back(frames: &mut FramePool<'_>, account: &mut Account, rest: Reservation) {
+    if rest.frames() != 0 {
+        account.release(Quota { frames: rest.frames(), ..Quota::ZERO });
+        frames.release(rest);
+    }
+}
+
+/// The alignment of a place that the server chooses for `length` bytes of memory at `pa`.
+fn alignment(page_sizes: u64, length: u64, pa: PhysAddr) -> u64 {
+    let length_lg2 = length.ilog2();
+    let block_lg2 = page_sizes.ilog2();
+    1 << length_lg2.min(pa.0.trailing_zeros()).min(block_lg2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: u64 = 1 << 12 | 1 << 21 | 1 << 30;
+
+    #[test]
+    fn chosen_places_are_aligned_as_length_source_and_blocks_allow() {
+        for (length, pa, align) in [
+            (0x1000, 0x4000_0000, 0x1000),
+            (0x3000, 0x4000_0000, 0x2000),
+            (0x40_0000, 0x4000_0000, 0x40_0000),
+            (0x40_0000, 0x4000_3000, 0x1000),
+            (0x40_0000, 0x4020_0000, 0x20_0000),
+            (1 << 34, 0, 1 << 30),
+        ] {
+            assert_eq!(alignment(SIZES, length, PhysAddr(pa)), align, "{length:#x} {pa:#x}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! UNMAP, IOAS_DESTROY and RESET: clear, invalidate, wait, and only then free.
+
+use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
+use iommu_pgtable::{Reservation, StaleFrames};
+
+use crate::area::State;
+use crate::map::give_back;
+use crate::quota::Quota;
+use crate::space::SpaceSlot;
+use crate::tree::Spot;
+use crate::{
+    ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_DEVICES, MAX_TABLE_WRITES, Progress, Refusal, SpaceId,
+};
+
+impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
+    /// Takes out every area in `first..=last`, whole areas only. The whole space is `0..=u64::MAX`, which may be
+    /// empty. When it returns, no device reaches what was taken out.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`]; [`Refusal::ZeroLength`] and [`Refusal::Overflow`] for a `last`
+    /// below `first`, directly or further; [`Refusal::NotMapped`]; [`Refusal::WouldSplit`]: nothing was removed;
+    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`]: the areas keep their addresses, and to call
+    /// again tries again.
+    pub fn unmap(
+        &mut self,
+        client: ClientId,
+        space: SpaceId,
+        first: u64,
+        last: u64,
+    ) -> Result<Progress, Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        let range = IovaRange::new(first, last).ok_or_else(|| match first - 1 == last {
+            true => Refusal::ZeroLength,
+            false => Refusal::Overflow { first },
+        })?;
+        let (areas, tree) = (&self.areas, &self.spaces.get_mut(slot).tree);
+        let Some(spot) = tree.find(areas, range) else {
+            return match range == IovaRange::ALL {
+                true => Ok(Progress { iova: 0, bytes: 0, more: false }),
+                false => Err(Refusal::NotMapped(range)),
+            };
+        };
+        let mut edge = &areas[spot.area()];
+        if range.covers(edge.range())
+            && edge.range().last() != last
+            && let Some(highest) = tree.highest_at(areas, last)
+        {
+            edge = &areas[highest];
+        }
+        if !range.covers(edge.range()) {
+            return Err(Refusal::WouldSplit(edge.range()));
+        }
+        self.take_out(client, slot, range, spot)
+    }
+
+    /// Destroys a space to which no device is attached, and its areas. While there is more to do, the space
+    /// goes on as one with fewer areas.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::Busy`]; [`Refusal::HardwareTimeout`],
+    /// [`Refusal::HardwareFailed`]: the space stays.
+    pub fn ioas_destroy(&mut self, client: ClientId, space: SpaceId) -> Result<Progress, Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        let object = self.spaces.get_mut(slot);
+        if object.devices != 0 {
+            return Err(Refusal::Busy);
+        }
+        let mut progress = Progress { iova: 0, bytes: 0, more: false };
+        if let Some(spot) = object.tree.find(&self.areas, IovaRange::ALL) {
+            progress = self.take_out(client, slot, IovaRange::ALL, spot)?;
+            if progress.more {
+                return Ok(progress);
+            }
+        }
+        let Self { frames, clients, spaces, hardware, .. } = self;
+        let owner = &mut clients[client.number()];
+        // Whatever was cached without having been mapped out, the walk of the root itself included.
+        hardware.settle(
+            spaces.get_mut(slot),
+            frames,
+            &mut owner.account,
+            IovaRange::ALL,
+            StaleFrames::EMPTY,
+        )?;
+        hardware.forget(spaces.take(slot), frames, &mut owner.account);
+        owner.account.release(Quota { spaces: 1, ..Quota::ZERO });
+        owner.name(space, None);
+        Ok(progress)
+    }
+
+    /// Gives back everything that `client` holds: its devices are detached, in the first call, and its spaces
+    /// destroyed, one a call.
+    ///
+    /// # Errors
+    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`]: as [`Core::detach`] and [`Core::ioas_destroy`];
+    /// every device was tried.
+    pub fn reset(&mut self, client: ClientId) -> Result<Progress, Refusal> {
+        let mut refusal = None;
+        for device in 0..MAX_DEVICES as u16 {
+            match self.detach(client, device) {
+                Ok(()) | Err(Refusal::NotAttached) => {}
+                Err(Refusal::NoSuchDevice(_)) => break,
+                Err(other) => refusal = refusal.or(Some(other)),
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let Some(space) = self.clients[client.number()].any_space() else {
+            return Ok(Progress { iova: 0, bytes: 0, more: false });
+        };
+        let mut progress = self.ioas_destroy(client, space)?;
+        progress.more = self.clients[client.number()].any_space().is_some();
+        Ok(progress)
+    }
+
+    /// Takes out the areas in `range`, which cuts none of them, from the one at `lowest` up, as far as one
+    /// request's bounds allow. An area that is half filled is taken over.
+    fn take_out(
+        &mut self,
+        client: ClientId,
+        slot: SpaceSlot,
+        range: IovaRange,
+        lowest: Spot,
+    ) -> Result<Progress, Refusal> {
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let owner = &mut clients[client.number()];
+        let space = spaces.get_mut(slot);
+
+        let mut budget = MAX_TABLE_WRITES;
+        let mut stale = StaleFrames::EMPTY;
+        let (mut done, mut rest) = (0, true);
+        let begin = areas[lowest.area()].first;
+        let mut end = begin;
+        let mut at = Some(lowest.area());
+        while let Some(index) = at {
+            let area = &mut areas[index];
+            let last = area.last;
+            let mut cursor = 0;
+            match area.state() {
+                State::Live => {}
+                State::Filling => {
+                    let reserved = core::mem::replace(&mut area.reserved, Reservation::EMPTY);
+                    give_back(frames, &mut owner.account, reserved);
+                }
+                State::Removing => cursor = area.cursor,
+            }
+            if let Some(left) = IovaRange::new(area.first + cursor, last) {
+                let memory = &mut hardware.memory;
+                let cleared = space.table.clear(frames, memory, space.clean, left, &mut budget);
+                stale.append(frames, cleared.frames);
+                if let Some(next) = cleared.next {
+                    area.set_state(State::Removing, next - area.first);
+                    end = next - 1;
+                    break;
+                }
+                area.set_state(State::Removing, last - area.first + 1);
+            }
+            end = last;
+            done += 1;
+            rest = last != range.last();
+            at = match rest && done != MAX_AREAS_PER_REQUEST && budget != 0 {
+                true => IovaRange::new(last + 1, range.last())
+                    .and_then(|above| space.tree.find(areas, above))
+                    .map(|spot| spot.area()),
+                false => None,
+            };
+        }
+
+        let touched = IovaRange::new(begin, end).expect("areas are taken out upwards");
+        hardware.settle(space, frames, &mut owner.account, touched, stale)?;
+
+        let mut bytes = 0;
+        let mut spot = Some(lowest);
+        for _ in 0..done {
+            let lowest =
+                spot.take().or_else(|| space.tree.find(areas, range)).expect("these areas are still there");
+            let index = space.tree.remove(areas, lowest);
+            let area = &areas[index];
+            bytes += area.last - area.first + 1;
+            owner.grants[usize::from(area.slot)].area_removed();
+            owner.account.release(Quota { areas: 1, ..Quota::ZERO });
+            areas.give(index);
+        }
+        let more = rest && space.tree.find(areas, range).is_some();
+        Ok(Progress { iova: 0, bytes, more })
+    }
+}
