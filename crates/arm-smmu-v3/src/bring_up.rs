@@ -207,7 +207,7 @@ impl<R: Registers> SmmuV3<R> {
         let mut on = Cr0::new().with_cmdqen(true).with_atschk(features.idr0().ats());
         unit.switch(clock, on, "CR0ACK to say that the command queue is on")?;
         unit.report.self_test.queue_round_trip_ns = unit.time(memory, clock, &[])?;
-        if features.idr0().hyp() {
+        if features.idr0().hyp() && features.idr0().s1p() {
             unit.push(memory, clock, Command::TLBI_EL2_ALL)?;
         }
         unit.report.self_test.invalidation_round_trip_ns =
@@ -237,9 +237,11 @@ impl<R: Registers> SmmuV3<R> {
         let base = |at: PhysAddr, log2| {
             u64::from(Base::new().with_addr_5(at.0 >> 5).with_log2size(log2).with_allocate(true))
         };
+        // The tables are nobody else's, so no CPU's TLB maintenance concerns this unit; RES0 without BTM.
+        let private = self.features.idr0().btm();
+        let behaviour = Cr2::new().with_ptm(private).with_recinvsid(self.report.record_unknown);
         let regs = &mut self.regs;
         regs.write32(offset::CR1, attributes.into());
-        let behaviour = Cr2::new().with_ptm(true).with_recinvsid(self.report.record_unknown);
         regs.write32(offset::CR2, behaviour.into());
         regs.write64(offset::STRTAB_BASE, base(self.table.base, 0));
         regs.write32(offset::STRTAB_BASE_CFG, self.table.config.into());

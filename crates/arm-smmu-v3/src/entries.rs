@@ -14,8 +14,11 @@ use crate::{
 const WRITE_BACK: u8 = 1;
 /// Inner shareable.
 const INNER_SHAREABLE: u8 = 3;
-/// SHCFG: shareability as the access says.
-const AS_INCOMING: u8 = 1;
+
+/// SHCFG: shareability as the access says. RES0 where it cannot be overridden.
+fn shareability(features: &Features) -> u8 {
+    u8::from(features.idr1().attr_types_ovr())
+}
 
 /// Word 0 of an entry that aborts; the other words then mean nothing.
 pub(crate) const ABORT: SteWord0 = SteWord0::new().with_valid(true).with_config(StreamConfig::ABORT);
@@ -34,7 +37,7 @@ pub(crate) fn stage1_entry(features: &Features, context: PhysAddr) -> Ste {
             .with_mev(true)
             // RES0 where stalling does not exist.
             .with_s1stalld(features.idr0().stall_model() == 0)
-            .with_shcfg(AS_INCOMING),
+            .with_shcfg(shareability(features)),
         ..Ste::default()
     }
 }
@@ -64,7 +67,7 @@ pub(crate) fn context(features: &Features, binding: &Binding) -> Cd {
 pub(crate) fn stage2_entry(features: &Features, binding: &Binding) -> Ste {
     Ste {
         word0: SteWord0::new().with_valid(true).with_config(StreamConfig::STAGE2),
-        word1: SteWord1::new().with_mev(true).with_shcfg(AS_INCOMING),
+        word1: SteWord1::new().with_mev(true).with_shcfg(shareability(features)),
         word2: SteWord2::new()
             .with_s2vmid(binding.tag.0)
             .with_s2t0sz(64 - binding.geometry.input_bits)

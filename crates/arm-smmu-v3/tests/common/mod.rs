@@ -1,12 +1,15 @@
 //! What the tests against QEMU share: a machine, table memory, tables written by hand.
 #![allow(dead_code, missing_docs)] // Every test file uses its own part of it.
 
+pub mod tables;
+
 use arm_smmu_v3::{Config, SmmuV3, Stage};
 use iommu_hal::{
     Access, Binding, Carver, DomainTag, Fault, FaultReason, Format, Geometry, PhysAddr, Rights, StreamId,
-    TableMemory, Unit,
+    Unit,
 };
 use iommu_qtest::{Ecam, Edu, HostClock, Machine, Qemu, QemuMemory, QemuRegisters};
+use tables::Frames;
 
 pub const SMMU: u64 = 0x0905_0000;
 pub const ECAM: u64 = 0x40_1000_0000;
@@ -60,9 +63,9 @@ impl Bare {
         let config = Config { streams: &[stream], stage, record_unknown: false };
         let unit = SmmuV3::bring_up(regs, &mut memory, &self.clock, &mut carver, &config)
             .unwrap_or_else(|error| panic!("{error}"));
-        let (next_frame, _) = carver.rest();
+        let frames = Frames(carver.rest().0);
         let Self { qemu, edu, clock, .. } = self;
-        Bench { qemu, edu, memory, clock, unit, next_frame, stream }
+        Bench { qemu, edu, memory, clock, unit, frames, stream }
     }
 }
 
@@ -74,7 +77,7 @@ pub struct Bench {
     pub clock: HostClock,
     pub unit: SmmuV3<QemuRegisters>,
     pub stream: StreamId,
-    next_frame: PhysAddr,
+    frames: Frames,
 }
 
 pub fn bench(stage: Stage) -> Bench {
@@ -82,17 +85,10 @@ pub fn bench(stage: Stage) -> Bench {
 }
 
 impl Bench {
-    pub fn frame(&mut self) -> PhysAddr {
-        let frame = self.next_frame;
-        self.memory.zero(frame, PAGE);
-        self.next_frame = frame.checked_add(PAGE).expect("an address");
-        frame
-    }
-
     /// A new address space.
     pub fn space(&mut self, tag: DomainTag) -> Binding {
         let geometry = self.unit.geometry();
-        Binding { tag, geometry, root: self.frame() }
+        Binding { tag, geometry, root: self.frames.take(&mut self.memory) }
     }
 
     /// A new address space with the edu device attached.
@@ -110,46 +106,13 @@ impl Bench {
         let _ = self.unit.sync(&mut self.memory, &self.clock).expect("sync");
     }
 
-    /// The place of the entry of `iova` at `level` (3 is the last); tables on the way are made.
-    fn entry(&mut self, space: &Binding, iova: u64, level: u32) -> PhysAddr {
-        let mut table = space.root;
-        let first = 4 - space.geometry.levels();
-        for at in first..=level {
-            let index = iova >> (39 - 9 * at) & 511;
-            let entry = PhysAddr(table.0 + 8 * index);
-            if at == level {
-                return entry;
-            }
-            let value = self.memory.read(entry);
-            table = if value & 1 == 0 {
-                let next = self.frame();
-                self.memory.write(entry, next.0 | 3);
-                next
-            } else {
-                PhysAddr(value & 0xffff_ffff_f000)
-            };
-        }
-        unreachable!("the level lies below the root")
-    }
-
     /// Writes a leaf of `1 << size_lg2` bytes.
     pub fn map(&mut self, space: &Binding, iova: u64, pa: u64, size_lg2: u32, rights: Rights) {
-        let level = 3 - (size_lg2 - 12) / 9;
-        let entry = self.entry(space, iova, level);
-        let kind = if level == 3 { 3 } else { 1 };
-        let common = pa | kind | 3 << 8 | 1 << 10;
-        let value = match space.geometry.format {
-            Format::ArmStage1 => common | 1 << 6 | u64::from(!rights.write) << 7 | 1 << 11,
-            Format::ArmStage2 => {
-                common | 0xf << 2 | u64::from(rights.read) << 6 | u64::from(rights.write) << 7
-            }
-        };
-        self.memory.write(entry, value);
+        tables::map(&mut self.memory, &mut self.frames, space, iova, pa, size_lg2, rights);
     }
 
     pub fn unmap(&mut self, space: &Binding, iova: u64, size_lg2: u32) {
-        let entry = self.entry(space, iova, 3 - (size_lg2 - 12) / 9);
-        self.memory.write(entry, 0);
+        tables::map(&mut self.memory, &mut self.frames, space, iova, 0, size_lg2, Rights::NONE);
     }
 
     /// Puts a pattern into the device's buffer through `iova`, mapped to `pa`; gives the pattern.
