@@ -1,0 +1,258 @@
+//! A server over the model of an SMMUv3, with two clients and a PCI host.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::{cell::RefCell, rc::Rc};
+
+use iommu_core::Storage;
+use iommu_hal::{SharedPage, StreamId};
+use iommu_model::{
+    VirtualClock,
+    smmu_v3::{Bench, Config, MemoryPort, RegisterPort},
+};
+use iommu_pgtable::FrameMeta;
+use iommu_protocol::{
+    DeviceIndex, MapFlags, RegionSlot, Request, SpaceId, Status, Words,
+    ring::{self, Record},
+};
+use iommu_server::{
+    policy::{
+        ClientEntry, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC, MAX_REGIONS, RIGHT_READ,
+        RIGHT_WRITE, UnitEntry,
+    },
+    server::{Answer, Server, Step},
+    start::{Parts, StartError},
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Channels of the two clients, of the PCI host, and one that nobody has.
+pub const ALICE: u8 = 1;
+pub const BOB: u8 = 2;
+pub const PCI_HOST: u8 = 0;
+pub const NOBODY: u8 = 7;
+
+/// Their devices.
+pub const ALICES_DEVICE: StreamId = StreamId(0x10);
+pub const BOBS_DEVICE: StreamId = StreamId(0x18);
+pub const STRANGER: StreamId = StreamId(0x20);
+
+/// Where their regions lie: slot 0 rw, slot 1 r.
+pub const ALICES_MEMORY: u64 = 0x8000_0000;
+pub const ALICES_CONSTANTS: u64 = 0x8100_0000;
+pub const BOBS_MEMORY: u64 = 0x8200_0000;
+pub const MEMORY_BYTES: u64 = 0x40_0000;
+pub const CONSTANTS_BYTES: u64 = 0x1000;
+
+pub type ModelServer = Server<'static, RegisterPort, MemoryPort, VirtualClock, Page>;
+
+/// A fault ring's page that the test can read.
+#[derive(Debug, Clone)]
+pub struct Page(Rc<RefCell<[u64; ring::BYTES / 8]>>);
+
+impl SharedPage for Page {
+    fn write(&mut self, index: usize, value: u64) {
+        self.0.borrow_mut()[index] = value;
+    }
+}
+
+impl Page {
+    fn new() -> Self {
+        Self(Rc::new(RefCell::new([u64::MAX; ring::BYTES / 8])))
+    }
+
+    pub fn header(&self) -> ring::Header {
+        ring::Header::read_from_bytes(&self.0.borrow().as_bytes()[..64]).unwrap()
+    }
+
+    /// The records written so far, as long as none was overwritten.
+    pub fn records(&self) -> Vec<Record> {
+        let words = self.0.borrow();
+        (0..self.header().written as usize)
+            .map(|index| Record::read_from_bytes(&words.as_bytes()[64 + 64 * index..][..64]).unwrap())
+            .collect()
+    }
+}
+
+pub struct World {
+    pub bench: Bench,
+    pub server: ModelServer,
+    pub alices_ring: Page,
+    pub bobs_ring: Page,
+    pub log: String,
+}
+
+/// The policy of [`World`], with `change` applied to its parts.
+pub fn policy_with(change: impl FnOnce(&mut PolicyParts)) -> Vec<u8> {
+    let mut parts = PolicyParts::default();
+    change(&mut parts);
+    parts.bytes()
+}
+
+pub struct PolicyParts {
+    pub header: Header,
+    pub units: Vec<UnitEntry>,
+    pub clients: Vec<ClientEntry>,
+    pub devices: Vec<DeviceEntry>,
+    pub grants: Vec<GrantEntry>,
+}
+
+impl Default for PolicyParts {
+    fn default() -> Self {
+        let client = |channel, ring| ClientEntry {
+            fault_ring_vaddr: ring,
+            areas: 1000,
+            frames: 64,
+            channel,
+            reserved: [0; 7],
+        };
+        let device =
+            |client, stream: StreamId| DeviceEntry { stream: stream.0, client, unit: 0, reserved: [0; 2] };
+        let grant =
+            |client, region, bytes, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
+        Self {
+            header: Header {
+                magic: MAGIC,
+                units: 0,
+                clients: 0,
+                devices: 0,
+                grants: 0,
+                pci_host_channel: PCI_HOST,
+                reserved: [0; 3],
+            },
+            units: vec![UnitEntry { kind: KIND_ARM_SMMU_V3, reserved: 0 }],
+            clients: vec![client(ALICE, 0x1000), client(BOB, 0x2000)],
+            devices: vec![device(0, ALICES_DEVICE), device(1, BOBS_DEVICE)],
+            grants: vec![
+                grant(0, 0, MEMORY_BYTES, RIGHT_READ | RIGHT_WRITE),
+                grant(0, 1, CONSTANTS_BYTES, RIGHT_READ),
+                grant(1, 2, MEMORY_BYTES, RIGHT_READ | RIGHT_WRITE),
+            ],
+        }
+    }
+}
+
+impl PolicyParts {
+    pub fn bytes(&self) -> Vec<u8> {
+        let header = Header {
+            units: self.units.len() as u8,
+            clients: self.clients.len() as u8,
+            devices: self.devices.len() as u8,
+            grants: self.grants.len() as u8,
+            ..self.header
+        };
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(self.units.as_bytes());
+        bytes.extend(self.clients.as_bytes());
+        bytes.extend(self.devices.as_bytes());
+        bytes.extend(self.grants.as_bytes());
+        bytes
+    }
+}
+
+/// Bytes at an 8-byte boundary, as a mapped region's are.
+pub fn aligned(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+    words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+    words
+}
+
+pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, String), StartError> {
+    let (registers, memory, clock) = bench.ports();
+    let mut region_paddrs = [0; MAX_REGIONS];
+    region_paddrs[..3].copy_from_slice(&[ALICES_MEMORY, ALICES_CONSTANTS, BOBS_MEMORY]);
+    let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
+    let storage = Box::leak(Box::new(const { Storage::<1025>::NEW }));
+    let frames = Box::leak(vec![FrameMeta::NEW; 1024].into_boxed_slice());
+    let rings = [Page::new(), Page::new()];
+    let mut log = String::new();
+    let words = aligned(policy);
+    let ring = |vaddr: u64| rings[vaddr as usize / 0x1000 - 1].clone();
+    let server = Server::start(words.as_bytes(), parts, storage, frames, ring, &mut log)?;
+    let [alices_ring, bobs_ring] = rings;
+    Ok((server, alices_ring, bobs_ring, log))
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> Self {
+        let bench = Bench::new(config);
+        let policy = PolicyParts::default().bytes();
+        let (server, alices_ring, bobs_ring, log) = start(&bench, &policy).expect("the server starts");
+        Self { bench, server, alices_ring, bobs_ring, log }
+    }
+
+    pub fn call(&mut self, channel: u8, request: Request) -> Answer {
+        let (opcode, words) = request.encode();
+        self.server.call(channel, opcode.label(), &words)
+    }
+
+    /// The words of a call that must be granted.
+    pub fn ok(&mut self, channel: u8, request: Request) -> Words {
+        let answer = self.call(channel, request);
+        assert_eq!(answer.status, Status::Ok, "{request:?}");
+        answer.words
+    }
+
+    pub fn status(&mut self, channel: u8, request: Request) -> Status {
+        let answer = self.call(channel, request);
+        if !matches!(answer.status, Status::Ok | Status::Again) {
+            assert_eq!(answer.words, Words::new([]), "a refusal has no words: {request:?}");
+        }
+        answer.status
+    }
+
+    /// A new address space of `channel`.
+    pub fn space(&mut self, channel: u8) -> SpaceId {
+        SpaceId(self.ok(channel, Request::IoasAlloc).get(0) as u16)
+    }
+
+    /// A new address space of `channel`, with its device attached.
+    pub fn attached_space(&mut self, channel: u8) -> SpaceId {
+        let space = self.space(channel);
+        self.ok(channel, Request::Attach { space, device: DeviceIndex(0) });
+        space
+    }
+
+    pub fn work(&mut self) -> Step {
+        self.server.work(&mut self.log)
+    }
+
+    pub fn peek(&self, at: u64, bytes: usize) -> Vec<u8> {
+        let mut found = vec![0; bytes];
+        self.bench.memory().peek(at, &mut found);
+        found
+    }
+
+    pub fn poke(&self, at: u64, bytes: &[u8]) {
+        self.bench.memory().poke(at, bytes);
+    }
+}
+
+/// A MAP with slot 0, both rights, fixed.
+pub fn map(space: SpaceId, iova: u64, offset: u64, length: u64) -> Request {
+    map_with(
+        space,
+        RegionSlot(0),
+        MapFlags { read: true, write: true, fixed: true, resume: false },
+        [iova, offset, length],
+    )
+}
+
+pub fn map_with(
+    space: SpaceId,
+    slot: RegionSlot,
+    flags: MapFlags,
+    [iova, offset, length]: [u64; 3],
+) -> Request {
+    Request::Map { space, slot, generation: 1, flags, iova, offset, length }
+}
+
+pub fn unmap(space: SpaceId, first: u64, length: u64) -> Request {
+    Request::Unmap { space, first, last: first + (length - 1) }
+}
+
+pub const READ: MapFlags = MapFlags { read: true, write: false, fixed: true, resume: false };
+pub const READ_WRITE: MapFlags = MapFlags { read: true, write: true, fixed: true, resume: false };
