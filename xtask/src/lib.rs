@@ -1,0 +1,23 @@
+//! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks the tree.
+
+pub mod board;
+pub mod build;
+pub mod builder;
+pub mod image;
+pub mod policy;
+pub mod qemu;
+pub mod refusal;
+pub mod sdf;
+pub mod toolchain;
+pub mod transcript;
+
+/// The repository: where cargo says that this package's workspace is.
+pub fn root() -> std::path::PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    std::path::Path::new(&package).parent().map_or_else(Default::default, std::path::Path::to_path_buf)
+}
+
+/// Where builds go: cargo's target folder.
+pub fn target_folder(root: &std::path::Path) -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}

@@ -1,0 +1,59 @@
+//! Who may call the server (decision 18): nobody who could stop it by running out of budget inside a call.
+
+use super::{CheckedClient, check::Context};
+use crate::refusal::Refusal;
+
+/// Checks the scheduling of the server, its clients and everybody who reaches it by calls.
+pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<(), Refusal> {
+    let (policy, system) = (context.policy, context.system);
+    let server = &system.pds[context.server];
+    for pd in reachers(context) {
+        let of = &system.pds[pd];
+        if of.budget_us != of.period_us {
+            let role = if pd == context.server { "is the server" } else { "reaches the server by calls" };
+            return Err(of.place.refuse(format!(
+                "'{}' {role}, so its budget ({} us) must equal its period ({} us): whoever runs dry inside a \
+                 call stops the server",
+                of.name, of.budget_us, of.period_us
+            )));
+        }
+    }
+    let equal = system.pds.iter().find(|pd| pd.priority == server.priority && pd.name != server.name);
+    if let Some(equal) = equal {
+        return Err(equal.place.refuse(format!(
+            "'{}' has the server's priority, {}; the server's must be its own",
+            equal.name, server.priority
+        )));
+    }
+    for (client, source) in clients.iter().zip(&policy.source.client) {
+        let pd = &system.pds[client.pd];
+        if pd.priority >= server.priority {
+            return Err(policy.refuse(
+                &source.get_ref().pd,
+                format!(
+                    "the server's priority, {}, must be above that of its client '{}', {}",
+                    server.priority, pd.name, pd.priority
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The server and all protection domains that reach it by calls, directly or through others.
+fn reachers(context: &Context<'_>) -> Vec<usize> {
+    let mut found = vec![context.server];
+    let mut next = 0;
+    while let Some(&callee) = found.get(next) {
+        next += 1;
+        for channel in &context.system.channels {
+            if let Some((_, caller)) = channel.seen_from(callee)
+                && caller.pp
+                && !found.contains(&caller.pd)
+            {
+                found.push(caller.pd);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,140 @@
+//! Running an image in QEMU.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    board::Board,
+    toolchain,
+    transcript::{End, Judge, Progress, Verdict},
+};
+
+/// Lines that are read ahead of their judgement.
+const LINES_AHEAD: usize = 1024;
+
+/// The exit status of a command that was interrupted by a signal.
+const INTERRUPTED: i32 = 130;
+
+/// A run of an image.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// The board.
+    pub board: &'a Board,
+    /// The image.
+    pub image: &'a Path,
+    /// The IOMMU of QEMU's machine, instead of the board's.
+    pub iommu: Option<&'a str>,
+    /// Whether virtual time counts instructions.
+    pub icount: bool,
+    /// How long the run may take.
+    pub timeout: Duration,
+    /// The protection domains that must be done.
+    pub awaited: &'a [String],
+}
+
+/// QEMU, killed when dropped.
+struct Guest(Arc<Mutex<Child>>);
+
+impl Guest {
+    fn kill(child: &Mutex<Child>) -> Option<std::process::ExitStatus> {
+        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+        // Killing fails only if QEMU has ended; then waiting returns at once.
+        let _ = child.kill();
+        child.wait().ok()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        Self::kill(&self.0);
+    }
+}
+
+impl Run<'_> {
+    /// QEMU's command line.
+    pub fn command(&self) -> Result<Command> {
+        let qemu = &self.board.qemu;
+        let mut command = Command::new(toolchain::qemu(&qemu.program)?);
+        let iommu = self.iommu.unwrap_or(&qemu.iommu);
+        // In QEMU's options, a comma in a value is doubled.
+        let image = self.image.display().to_string().replace(',', ",,");
+        command.args(qemu.args.iter().map(|arg| arg.replace("{iommu}", iommu).replace("{image}", &image)));
+        if self.icount {
+            command.args(["-icount", "shift=0"]);
+        }
+        Ok(command)
+    }
+
+    /// Runs the image, shows its lines and judges them. QEMU does not outlive this.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn run(&self) -> Result<Verdict> {
+        let mut command = self.command()?;
+        let start = Instant::now();
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.board.qemu.program))?;
+        let output = child.stdout.take().context("QEMU has no output")?;
+        let guest = Guest(Arc::new(Mutex::new(child)));
+        let interrupted = guest.0.clone();
+        ctrlc::set_handler(move || {
+            Guest::kill(&interrupted);
+            std::process::exit(INTERRUPTED);
+        })
+        .context("cannot catch signals")?;
+        let lines = read_lines(output);
+        let mut judge = Judge::new(self.awaited);
+        let end = loop {
+            match lines.recv_timeout(self.timeout.saturating_sub(start.elapsed())) {
+                Ok(line) => {
+                    println!("{line}");
+                    if judge.line(&line) == Progress::Over {
+                        break End::Over;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => break End::TimedOut(self.timeout),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let status = Guest::kill(&guest.0).map(|status| status.to_string());
+                    break End::Exited(status.unwrap_or_else(|| "no status".into()));
+                }
+            }
+        };
+        Ok(judge.verdict(&end))
+    }
+}
+
+/// Reads lines, of whatever bytes, in a thread of their own.
+fn read_lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(LINES_AHEAD);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = vec![];
+        while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_string();
+            if sender.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+impl Verdict {
+    /// Prints the complaints, then the counts as the last line; whether all is well.
+    pub fn print(&self) -> bool {
+        for complaint in &self.complaints {
+            println!("FAIL run: {complaint}");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0
+    }
+}

@@ -1,0 +1,77 @@
+//! What Microkit does and the embedded kernel does not, refused by name.
+
+use embedded_image::MAX_PDS;
+
+use super::{System, xml::lacks};
+use crate::{board::Board, refusal::Refusal};
+
+/// Refuses what the embedded kernel does not do.
+///
+/// # Errors
+/// The first feature that it lacks.
+pub fn check(system: &System, board: &Board) -> Result<(), Refusal> {
+    if let Some(pd) = system.pds.get(MAX_PDS) {
+        return Err(pd.place.refuse(lacks(&format!("more than {MAX_PDS} protection domains"))));
+    }
+    for pd in &system.pds {
+        if pd.budget_us != pd.period_us {
+            return Err(pd.place.refuse(format!(
+                "budget {} us, period {} us: {}",
+                pd.budget_us,
+                pd.period_us,
+                lacks("budgets smaller than the period")
+            )));
+        }
+        if pd.budget_us == 0 {
+            return Err(pd.place.refuse("a budget of 0 us never lets the protection domain run"));
+        }
+        for map in &pd.maps {
+            let region = &system.regions[map.region];
+            let in_ram = region.fixed().is_none_or(|range| board.memory.ram.holds(range));
+            if in_ram && !map.cached {
+                return Err(map.place.refuse(format!(
+                    "cached=\"false\" of '{}', which is RAM: {}",
+                    region.name,
+                    lacks("uncached RAM")
+                )));
+            }
+        }
+    }
+    for channel in &system.channels {
+        let [a, b] = &channel.ends;
+        if a.pd == b.pd {
+            return Err(b.place.refuse(format!(
+                "both ends are '{}': {}",
+                system.pds[a.pd].name,
+                lacks("channels of a protection domain to itself")
+            )));
+        }
+    }
+    places(system, board)
+}
+
+fn places(system: &System, board: &Board) -> Result<(), Refusal> {
+    for region in &system.regions {
+        let Some(range) = region.fixed() else { continue };
+        let (ram, kernel) = (board.memory.ram, board.memory.kernel);
+        if kernel.meets(range) {
+            return Err(region.place.refuse(format!(
+                "'{}' meets the embedded kernel's memory, {:#x} to {:#x}; move it",
+                region.name, kernel.first, kernel.last
+            )));
+        }
+        if ram.meets(range) && !ram.holds(range) {
+            return Err(region.place.refuse(format!(
+                "'{}' lies half in RAM, which is {:#x} to {:#x}; move it",
+                region.name, ram.first, ram.last
+            )));
+        }
+        if region.prefill.is_some() && !ram.holds(range) {
+            return Err(region.place.refuse(format!(
+                "'{}' has a prefill file, but its phys_addr is not in RAM; remove one of them",
+                region.name
+            )));
+        }
+    }
+    Ok(())
+}
