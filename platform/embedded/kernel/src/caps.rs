@@ -169,6 +169,7 @@ impl Caps {
     }
 
     /// What `slot` holds; `None` where the capability space has no such slot.
+    #[inline(always)]
     pub(crate) fn lookup(&self, slot: u64) -> Option<Cap> {
         let cap = match slot {
             INPUT => Cap::Input,

@@ -2,7 +2,7 @@
 
 use embedded_image::MAX_PDS;
 
-use crate::caps::Caps;
+use crate::PdSet;
 
 /// What a PD's thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub(crate) enum State {
 /// A PD. Scheduling contexts and reply objects are named by the PD that they were made for.
 #[derive(Debug)]
 pub(crate) struct Domain {
-    pub(crate) caps: Caps,
     pub(crate) priority: u8,
+    /// Its place in the scheduler.
+    pub(crate) rank: u8,
 
     // The thread.
     pub(crate) state: State,
@@ -34,6 +35,8 @@ pub(crate) struct Domain {
     pub(crate) runs_on: Option<usize>,
 
     // The endpoint.
+    /// Others may call it, so that it has one.
+    pub(crate) takes_calls: bool,
     /// Who waits to send to it, highest priority first, then longest wait first.
     pub(crate) senders: heapless::Vec<u8, MAX_PDS>,
 
@@ -63,23 +66,38 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
-    /// The PD `index` as it starts: running on its own scheduling context.
-    pub(crate) fn new(index: usize, priority: u8, budget: u64, caps: Caps) -> Self {
+    /// A place in the table that no PD takes.
+    pub(crate) const fn absent() -> Self {
         Self {
-            caps,
-            priority,
-            state: State::Running,
-            runs_on: Some(index),
+            priority: 0,
+            rank: 0,
+            state: State::Stopped,
+            runs_on: None,
+            takes_calls: false,
             senders: heapless::Vec::new(),
             signals: 0,
             lends_context: false,
             caller: None,
             lent: None,
             below: None,
-            holder: Some(index),
+            holder: None,
             top: None,
-            budget,
-            left: budget,
+            budget: 0,
+            left: 0,
         }
+    }
+
+    /// The PD `index` as it starts: running on its own scheduling context.
+    pub(crate) fn new(index: usize, rank: u8, priority: u8, budget: u64, takes_calls: bool) -> Self {
+        let state = State::Running;
+        let (runs_on, holder) = (Some(index), Some(index));
+        let left = budget;
+        Self { priority, rank, state, runs_on, takes_calls, holder, budget, left, ..Self::absent() }
+    }
+
+    /// Its bit in the scheduler.
+    #[inline(always)]
+    pub(crate) fn bit(&self) -> PdSet {
+        1 << (self.rank % MAX_PDS as u8)
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Sending {
 
 impl Kernel {
     /// Sends the message in `from`'s registers to the endpoint of `to`.
+    #[inline(always)]
     pub(crate) fn send<M: Machine>(
         &mut self,
         machine: &mut M,
@@ -54,6 +55,7 @@ impl Kernel {
     }
 
     /// Lets `caller` wait for the reply of `callee`, which has its message.
+    #[inline(always)]
     fn await_reply(&mut self, caller: usize, callee: usize, reply: bool, donates: bool) {
         if !reply {
             // Without a reply object nobody can ever wake it, as on seL4.
@@ -75,13 +77,12 @@ impl Kernel {
     }
 
     /// Gives a scheduling context to `to`, which has none, from whoever runs on it.
+    #[inline(always)]
     fn donate(&mut self, context: usize, to: usize) {
         if let Some(from) = self.domains[context].holder.replace(to) {
-            self.domains[from].runs_on = None;
-            self.update(from);
+            self.set_context(from, None);
         }
-        self.domains[to].runs_on = Some(context);
-        self.update(to);
+        self.set_context(to, Some(context));
     }
 
     /// Receives on the own endpoint or, before that, from the own notification.
@@ -131,6 +132,7 @@ impl Kernel {
     }
 
     /// Replies to whoever waits on the reply object of `pd`, if anybody.
+    #[inline(always)]
     pub(crate) fn reply<M: Machine>(&mut self, machine: &mut M, pd: usize) {
         if let Some(caller) = self.domains[pd].caller {
             self.take_off_stack(pd, true);
@@ -141,6 +143,7 @@ impl Kernel {
 
     /// Empties the reply object of `pd`. If the caller `resumes` and its scheduling context is still where the
     /// object sent it, it gets it back.
+    #[inline(always)]
     fn take_off_stack(&mut self, pd: usize, resumes: bool) {
         let object = &mut self.domains[pd];
         let (caller, lent, below) = (object.caller.take(), object.lent.take(), object.below.take());
@@ -191,14 +194,14 @@ impl Kernel {
     fn return_context(&mut self, pd: usize) {
         let domain = &mut self.domains[pd];
         if domain.lends_context && domain.runs_on == Some(pd) {
-            domain.runs_on = None;
             domain.holder = None;
-            self.update(pd);
+            self.set_context(pd, None);
         }
     }
 }
 
 /// Copies a message; capabilities that it announces stay behind.
+#[inline(always)]
 fn transfer<M: Machine>(machine: &mut M, from: usize, to: usize, badge: u64) {
     let info = MessageInfo::from_word(machine.register(from, Register::Info));
     for index in 0..info.words.min(REGISTER_WORDS) {

@@ -23,11 +23,13 @@ struct Slice {
 
 /// The neutral core of the kernel: all PDs and what they do to each other.
 ///
-/// The machine calls [`Kernel::system_call`], [`Kernel::interrupt`], [`Kernel::tick`] or [`Kernel::stop`] when it
+/// The machine calls [`Kernel::start`] once, then [`Kernel::system_call`], [`Kernel::interrupt`], [`Kernel::tick`] or [`Kernel::stop`] when it
 /// takes an exception, and then runs [`Kernel::current`].
 #[derive(Debug)]
 pub struct Kernel {
-    pub(crate) domains: heapless::Vec<Domain, MAX_PDS>,
+    /// By index in the image; behind the last, domains that never run.
+    pub(crate) domains: [Domain; MAX_PDS],
+    pub(crate) caps: heapless::Vec<Caps, MAX_PDS>,
     pub(crate) scheduler: Scheduler,
     pub(crate) routes: Routes,
     current: Option<usize>,
@@ -37,7 +39,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The system that `image` describes, every PD ready; `ticks_per_second` is the machine's counter frequency.
+    /// The system that `image` describes, before [`Kernel::start`]; `ticks_per_second` is the machine's counter frequency.
     ///
     /// # Errors
     /// [`SetupError`] names the first contradiction in the image's tables.
@@ -47,30 +49,33 @@ impl Kernel {
             config::RELEASE | config::BENCHMARK => false,
             other => return Err(SetupError::UnknownConfig(other)),
         };
-        let (all_caps, routes) = Caps::of_image(image)?;
-        let mut domains = heapless::Vec::new();
-        let mut scheduler = Scheduler::new(image.pds);
-        for (index, (pd, caps)) in image.pds.iter().zip(all_caps).enumerate() {
+        let (caps, routes) = Caps::of_image(image)?;
+        let (scheduler, ranks) = Scheduler::new(image.pds);
+        let mut domains = [const { Domain::absent() }; MAX_PDS];
+        for (index, (domain, pd)) in domains.iter_mut().zip(image.pds).enumerate() {
             if pd.priority > MAX_PRIORITY {
                 return Err(SetupError::PriorityTooHigh { pd: index, priority: pd.priority });
             }
             let ticks = u128::from(pd.budget_us) * u128::from(ticks_per_second) / 1_000_000;
             let budget = u64::try_from(ticks).unwrap_or(u64::MAX).max(1);
-            // As many as `image.pds`, which fit.
-            let _ = domains.push(Domain::new(index, pd.priority, budget, caps));
-            scheduler.set_ready(index, true);
+            let takes_calls = caps[index].takes_calls;
+            *domain = Domain::new(index, ranks[index], pd.priority, budget, takes_calls);
         }
-        let mut new = Self {
+        Ok(Self {
             domains,
+            caps,
             scheduler,
             routes,
             current: None,
             slice: None,
             acknowledge_label: if debug { ACKNOWLEDGE_DEBUG } else { ACKNOWLEDGE_RELEASE },
             prints: debug,
-        };
-        new.current = new.scheduler.choose().map(|(pd, _)| pd);
-        Ok(new)
+        })
+    }
+
+    /// Lets the PDs run.
+    pub fn start<M: Machine>(&mut self, machine: &mut M) {
+        self.settle(machine);
     }
 
     /// The PD that is to run now; none: all are blocked.
@@ -93,6 +98,9 @@ impl Kernel {
             && machine.now() >= slice.end
         {
             self.end_turn(current);
+        }
+        if self.slice.is_none() {
+            machine.arm(None);
         }
         self.settle(machine);
     }
@@ -118,7 +126,7 @@ impl Kernel {
 
     /// Ends the turn of `pd`, which runs, and gives its scheduling context a whole budget again.
     pub(crate) fn end_turn(&mut self, pd: usize) {
-        self.scheduler.end_turn(pd);
+        self.scheduler.end_turn(self.domains[pd].rank);
         if let Some(context) = self.domains[pd].runs_on {
             self.domains[context].left = self.domains[context].budget;
             self.slice = self.slice.filter(|slice| slice.context != context);
@@ -150,15 +158,27 @@ impl Kernel {
         machine.arm(self.slice.map(|slice| slice.end));
     }
 
-    /// Makes `pd` ready if it runs and has a scheduling context, else not.
-    pub(crate) fn update(&mut self, pd: usize) {
-        let domain = &self.domains[pd];
-        let ready = domain.state == State::Running && domain.runs_on.is_some();
-        self.scheduler.set_ready(pd, ready);
+    /// Lets `pd` do something else.
+    #[inline(always)]
+    pub(crate) fn set_state(&mut self, pd: usize, state: State) {
+        let domain = &mut self.domains[pd];
+        domain.state = state;
+        if state == State::Running {
+            self.scheduler.running |= domain.bit();
+        } else {
+            self.scheduler.running &= !domain.bit();
+        }
     }
 
-    pub(crate) fn set_state(&mut self, pd: usize, state: State) {
-        self.domains[pd].state = state;
-        self.update(pd);
+    /// Lets `pd` run on another scheduling context or on none.
+    #[inline(always)]
+    pub(crate) fn set_context(&mut self, pd: usize, context: Option<usize>) {
+        let domain = &mut self.domains[pd];
+        domain.runs_on = context;
+        if context.is_some() {
+            self.scheduler.funded |= domain.bit();
+        } else {
+            self.scheduler.funded &= !domain.bit();
+        }
     }
 }

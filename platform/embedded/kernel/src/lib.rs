@@ -27,6 +27,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod caps;
 mod domain;
 mod ipc;
@@ -35,6 +38,8 @@ mod machine;
 mod message;
 mod schedule;
 mod syscall;
+#[cfg(test)]
+mod tests;
 
 pub use caps::{MAX_IRQS, SetupError};
 pub use kernel::{Kernel, MAX_PRIORITY};

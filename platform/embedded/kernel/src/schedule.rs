@@ -11,9 +11,10 @@ use crate::PdSet;
 /// budget is spent, also while a higher priority runs in between.
 #[derive(Debug, Clone)]
 pub(crate) struct Scheduler {
-    /// Bit r: the PD of rank r is ready.
-    ready: PdSet,
-    rank_of: [u8; MAX_PDS],
+    /// Bit r: the PD of rank r is not blocked.
+    pub(crate) running: PdSet,
+    /// Bit r: the PD of rank r has a scheduling context.
+    pub(crate) funded: PdSet,
     pd_at: [u8; MAX_PDS],
     /// The ranks that share a rank's priority.
     peers: [PdSet; MAX_PDS],
@@ -22,43 +23,36 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// All of `pds`, none of them ready.
-    pub(crate) fn new(pds: &[Pd]) -> Self {
+    /// All of `pds`, ready, and the rank of each.
+    pub(crate) fn new(pds: &[Pd]) -> (Self, [u8; MAX_PDS]) {
+        let ready = pds.iter().fold(0, |set, _| set << 1 | 1);
         let mut new = Self {
-            ready: 0,
-            rank_of: [0; MAX_PDS],
+            running: ready,
+            funded: ready,
             pd_at: [0; MAX_PDS],
             peers: [0; MAX_PDS],
             turn: [0; MAX_PDS],
         };
+        let mut ranks = [0; MAX_PDS];
         let rank = |pd: usize| {
             let key = |other: usize| (pds[other].priority, other);
             (0..pds.len()).filter(|&other| key(other) < key(pd)).count()
         };
         for pd in 0..pds.len() {
-            new.rank_of[pd] = rank(pd) as u8;
+            ranks[pd] = rank(pd) as u8;
             new.pd_at[rank(pd)] = pd as u8;
             let peers = (0..pds.len()).filter(|&other| pds[other].priority == pds[pd].priority);
             new.peers[rank(pd)] = peers.fold(0, |set, other| set | 1 << rank(other));
         }
-        new
-    }
-
-    /// Enters `pd` or takes it out.
-    pub(crate) fn set_ready(&mut self, pd: usize, ready: bool) {
-        let bit = 1 << self.rank_of[pd];
-        if ready {
-            self.ready |= bit;
-        } else {
-            self.ready &= !bit;
-        }
+        (new, ranks)
     }
 
     /// The PD to run, which has the turn of its priority from now on, and whether others wait for that turn.
     pub(crate) fn choose(&mut self) -> Option<(usize, bool)> {
-        let highest = self.ready.checked_ilog2()? as usize;
+        let ready = self.running & self.funded;
+        let highest = ready.checked_ilog2()? as usize;
         let peers = self.peers[highest];
-        let here = self.ready & peers;
+        let here = ready & peers;
         let turn = &mut self.turn[peers.trailing_zeros() as usize % MAX_PDS];
         let after = here & (PdSet::MAX << (*turn % MAX_PDS as u8));
         let rank = if after != 0 { after.trailing_zeros() } else { here.trailing_zeros() } as usize;
@@ -66,9 +60,8 @@ impl Scheduler {
         Some((usize::from(self.pd_at[rank]), !here.is_power_of_two()))
     }
 
-    /// Ends the turn of `pd`, if it has it.
-    pub(crate) fn end_turn(&mut self, pd: usize) {
-        let rank = self.rank_of[pd];
+    /// Ends the turn of `rank`, if it has it.
+    pub(crate) fn end_turn(&mut self, rank: u8) {
         let turn = &mut self.turn[self.peers[usize::from(rank)].trailing_zeros() as usize % MAX_PDS];
         if *turn == rank {
             // Past the last rank nobody is found, and the search begins again at the lowest.

@@ -54,7 +54,7 @@ impl Kernel {
     fn send_receive<M: Machine>(&mut self, machine: &mut M, pd: usize, to: Register, reply: bool) {
         // The monitor has the highest priority on seL4 and yet runs only once the sender blocks or is preempted
         // behind the receive: what it does comes last.
-        let gives_context = self.domains[pd].caps.lookup(machine.register(pd, to)) == Some(Cap::Monitor);
+        let gives_context = self.caps[pd].lookup(machine.register(pd, to)) == Some(Cap::Monitor);
         if !gives_context {
             self.invoke(machine, pd, to, FIRST_HALF);
         }
@@ -70,7 +70,7 @@ impl Kernel {
             self.stop_pd(machine, pd, Cause::NoCapability { slot, receiving: true });
             return;
         }
-        if !self.domains[pd].caps.takes_calls {
+        if !self.domains[pd].takes_calls {
             self.wait(machine, pd, blocks);
             return;
         }
@@ -85,7 +85,7 @@ impl Kernel {
     /// Invokes the capability that `named` holds the slot of, with the message in the registers of `pd`.
     fn invoke<M: Machine>(&mut self, machine: &mut M, pd: usize, named: Register, how: Sending) {
         let slot = machine.register(pd, named);
-        let Some(cap) = self.domains[pd].caps.lookup(slot) else {
+        let Some(cap) = self.caps[pd].lookup(slot) else {
             if how.blocks {
                 self.stop_pd(machine, pd, Cause::NoCapability { slot, receiving: false });
             }
@@ -93,7 +93,7 @@ impl Kernel {
         };
         let error = match cap {
             Cap::Endpoint { pd: to, badge } => return self.send(machine, pd, to, badge, how),
-            Cap::Input if self.domains[pd].caps.takes_calls => return self.send(machine, pd, pd, 0, how),
+            Cap::Input if self.domains[pd].takes_calls => return self.send(machine, pd, pd, 0, how),
             Cap::Input => OK,
             Cap::Notification { pd: to, badge } => {
                 self.signal(machine, to, badge);

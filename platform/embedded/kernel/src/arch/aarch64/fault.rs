@@ -42,17 +42,17 @@ pub(super) fn address_of(class: u64) -> Option<u64> {
 pub(super) fn describe(syndrome: u64) -> (&'static str, &'static str) {
     let class = class_of(syndrome);
     match class {
-        class::INSTRUCTION_ABORT => ("instruction fetch", abort(syndrome)),
-        class::DATA_ABORT if syndrome & MAINTENANCE != 0 => ("cache maintenance", abort(syndrome)),
-        class::DATA_ABORT if syndrome & WRITE != 0 => ("write", abort(syndrome)),
-        class::DATA_ABORT => ("read", abort(syndrome)),
+        class::INSTRUCTION_ABORT => ("instruction fetch fault", abort(syndrome)),
+        class::DATA_ABORT if syndrome & MAINTENANCE != 0 => ("cache maintenance fault", abort(syndrome)),
+        class::DATA_ABORT if syndrome & WRITE != 0 => ("write fault", abort(syndrome)),
+        class::DATA_ABORT => ("read fault", abort(syndrome)),
         class::UNKNOWN => ("undefined instruction", ""),
         class::ILLEGAL_STATE => ("illegal execution state", ""),
         class::SYSTEM_INSTRUCTION => ("system register or instruction that is not for user level", ""),
         class::PC_ALIGNMENT => ("misaligned program counter", ""),
         class::SP_ALIGNMENT => ("misaligned stack pointer", ""),
         class::FLOATING_POINT => ("floating-point exception", ""),
-        class::SERROR => ("asynchronous external abort", ": something does not answer"),
+        class::SERROR => ("asynchronous external abort", " (something does not answer)"),
         class::BREAKPOINT => ("breakpoint instruction", ""),
         _ => ("unexpected exception", ""),
     }
@@ -61,13 +61,13 @@ pub(super) fn describe(syndrome: u64) -> (&'static str, &'static str) {
 /// The fault status of an abort.
 fn abort(syndrome: u64) -> &'static str {
     match syndrome & 0x3f {
-        0x00..=0x03 => ", address size fault",
-        0x04..=0x07 => ", not mapped",
-        0x08..=0x0b => ", access flag fault",
-        0x0c..=0x0f => ", not permitted",
-        0x10 => ", external abort: no device or memory answers",
-        0x14..=0x17 => ", external abort on a table walk",
-        0x21 => ", misaligned",
-        _ => ", unknown fault status",
+        0x00..=0x03 => " (address size fault)",
+        0x04..=0x07 => " (not mapped)",
+        0x08..=0x0b => " (access flag fault)",
+        0x0c..=0x0f => " (not permitted)",
+        0x10 => " (external abort: no device or memory answers)",
+        0x14..=0x17 => " (external abort on a table walk)",
+        0x21 => " (misaligned)",
+        _ => " (unknown fault status)",
     }
 }

@@ -66,7 +66,7 @@ extern "C" fn start() -> ! {
         boards::QEMU_VIRT_AARCH64_EL1 => "qemu_virt_aarch64_el1",
         other => refuse(&mut console, format_args!("board {other} is unknown")),
     };
-    let kernel = match Kernel::new(&image, CNTFRQ_EL0.get()) {
+    let mut kernel = match Kernel::new(&image, CNTFRQ_EL0.get()) {
         Ok(kernel) => kernel,
         Err(error) => refuse(&mut console, error),
     };
@@ -98,6 +98,7 @@ extern "C" fn start() -> ! {
     if let Err(error) = board.enable_irqs() {
         refuse(&mut board.console, error);
     }
+    kernel.start(&mut board);
     let place = SYSTEM.0.get();
     // SAFETY: nothing else refers to the place yet.
     let place = unsafe { &mut *place };

@@ -1,0 +1,46 @@
+//! Images that are no system.
+
+use super::*;
+
+fn refusal(plan: Plan) -> SetupError {
+    plan.try_boot().err().unwrap()
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let mut plan = Plan::default().pd(1);
+    plan.config = Some(9);
+    assert_eq!(refusal(plan), SetupError::UnknownConfig(9));
+    assert_eq!(refusal(Plan::default().pd(1).pd(255)), SetupError::PriorityTooHigh { pd: 1, priority: 255 });
+    let twice = Plan::default().pd(1).pd(2).channel(0, 3, 1, 3).channel(0, 4, 1, 3);
+    assert_eq!(refusal(twice), SetupError::ChannelTwice { pd: 1, id: 3 });
+    let twice = Plan::default().pd(1).pd(2).channel(0, 3, 1, 3).irq(0, 40, 3);
+    assert_eq!(refusal(twice), SetupError::ChannelTwice { pd: 0, id: 3 });
+    let twice = Plan::default().pd(1).pd(2).irq(0, 40, 3).irq(1, 40, 3);
+    assert_eq!(refusal(twice), SetupError::IrqTwice(40));
+    let mut many = Plan::default().pd(1).pd(2);
+    for number in 0..65 {
+        many = many.irq(u32::from(number >= 60), 40 + number, (number % 60) as u8);
+    }
+    assert_eq!(refusal(many), SetupError::TooManyIrqs(65));
+}
+
+#[test]
+fn an_empty_system_waits() {
+    assert_eq!(Plan::default().boot().running(), None);
+}
+
+#[test]
+fn a_full_system_boots_and_all_its_channels_work() {
+    let mut plan = (0..MAX_PDS as u8).fold(Plan::default(), |plan, pd| plan.pd(pd * 2));
+    for channel in 0..=61 {
+        plan = plan.channel(15, channel, 14, 61 - channel);
+    }
+    let mut bench = plan.boot();
+    for channel in 0..=61 {
+        bench.signal(15, channel);
+    }
+    bench.system_call(15, WAIT, INPUT, 0);
+    bench.recv(14);
+    assert_eq!(bench.badge(14), (1 << 62) - 1);
+}
