@@ -107,11 +107,10 @@ impl SystemMemory {
         (old != self.cpu[index]).then_some(Change { at: self.base + 8 * index as u64, old })
     }
 
-    fn lines(&self, at: u64, bytes: u64) -> std::ops::RangeInclusive<u64> {
+    fn lines(&self, at: u64, bytes: u64) -> std::ops::Range<u64> {
         let offset = at.checked_sub(self.base).expect("cache maintenance below the table region");
         assert!(bytes <= self.bytes() && offset <= self.bytes() - bytes, "cache maintenance past the region");
-        assert!(bytes > 0, "cache maintenance of no bytes");
-        offset / LINE_BYTES..=(offset + bytes - 1) / LINE_BYTES
+        if bytes == 0 { 0..0 } else { offset / LINE_BYTES..(offset + bytes - 1) / LINE_BYTES + 1 }
     }
 
     pub(crate) fn clean(&mut self, at: u64, bytes: u64) -> Vec<Change> {

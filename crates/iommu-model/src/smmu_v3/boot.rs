@@ -1,7 +1,9 @@
 //! A unit that a boot loader left on.
 
 use super::{
-    Bench, Config, Smmu, registers,
+    Bench, Config, Smmu,
+    config_cache::Cached,
+    registers,
     stream_table::{STE_BYTES, Ste},
     tlb::{Allowed, Entry, Stage, Tag, Target},
 };
@@ -95,7 +97,8 @@ impl Smmu {
         registers.leave_on(cr0, left.aborts);
         registers.activate(left.errors);
         if left.translating {
-            let entries = (0..1 << LOADER_STREAMS_LG2).map(|stream| (stream, Ste(bypass())));
+            let entries =
+                (0..1 << LOADER_STREAMS_LG2).map(|stream| (stream, Cached { value: Ste(bypass()), born: 0 }));
             self.cache.entries.extend(entries);
         }
         if left.stale_translations {
@@ -108,7 +111,7 @@ impl Smmu {
         for vmid in 0..STALE_TAGS {
             for (stage, asids) in [(Stage::One, STALE_TAGS), (Stage::Two, 1)] {
                 for asid in 0..asids {
-                    self.tlb.insert(Entry {
+                    let entry = Entry {
                         tag: Tag { stage, vmid, asid },
                         global: false,
                         granule_lg2: 12,
@@ -116,7 +119,9 @@ impl Smmu {
                         first: 0,
                         size_lg2: 30,
                         target: Target::Leaf { output: 0, allowed: EVERYTHING },
-                    });
+                        born: 0,
+                    };
+                    self.tlb.insert(entry, |_| false);
                 }
             }
         }

@@ -28,6 +28,28 @@ pub(super) enum ConfigScope {
     Context(u32),
 }
 
+impl ConfigScope {
+    pub const fn names_entry(&self, stream: u32) -> bool {
+        matches!(*self, Self::Streams { first, last, .. } if first <= stream && stream <= last)
+    }
+
+    pub const fn names_context(&self, of: u32) -> bool {
+        self.names_entry(of) || matches!(*self, Self::Context(stream) if stream == of)
+    }
+
+    /// Whether it names the Level 1 descriptor `index` of a table with that split; any, where the table has
+    /// one level now.
+    pub fn names_descriptor(&self, index: u32, split: Option<u32>) -> bool {
+        match (*self, split) {
+            (Self::Streams { first, last, descriptors: true }, Some(split)) => {
+                (first >> split..=last >> split).contains(&index)
+            }
+            (Self::Streams { first: 0, last: u32::MAX, descriptors: true }, None) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A command, decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
@@ -44,12 +66,21 @@ pub(super) enum Command {
     },
 }
 
-/// An invalidation that has been consumed and waits for its CMD_SYNC.
+/// What an invalidation removes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pending {
+pub(super) enum Removes {
     Configuration(ConfigScope),
     Translations(Scope),
     HypervisorTranslations,
+}
+
+/// An invalidation that has been consumed and waits for its CMD_SYNC. It reaches what was cached before it was
+/// consumed: what the unit reads afresh later, it may keep (3.21).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    /// Its number, from 1 on.
+    pub number: u64,
+    pub removes: Removes,
 }
 
 struct Decoder<'a> {
@@ -256,10 +287,10 @@ impl Smmu {
             Command::Prefetch => {}
             Command::Configuration(scope) => {
                 self.watch.mark(memory, &scope);
-                self.pending.push(Pending::Configuration(scope));
+                self.invalidate_later(Removes::Configuration(scope));
             }
-            Command::Translations(scope) => self.pending.push(Pending::Translations(scope)),
-            Command::HypervisorTranslations => self.pending.push(Pending::HypervisorTranslations),
+            Command::Translations(scope) => self.invalidate_later(Removes::Translations(scope)),
+            Command::HypervisorTranslations => self.invalidate_later(Removes::HypervisorTranslations),
             Command::Sync { .. } if self.faults.sync_never_completes => return false,
             Command::Sync { signal, message_at, message } => {
                 self.complete(memory);
@@ -272,6 +303,26 @@ impl Smmu {
         true
     }
 
+    /// Panics where the CPU stores into a command that the unit may be reading (3.21.2).
+    pub(super) fn check_command_store(&self, at: u64) {
+        let queue = self.registers.command_queue();
+        let stopped = self.registers.active_errors() & CMDQ_ERR != 0;
+        if stopped || !self.registers.command_queue_enabled() {
+            return;
+        }
+        if let Some(place) = at.checked_sub(queue.base).map(|offset| offset / COMMAND_BYTES) {
+            assert!(
+                !queue.holds(place),
+                "store at {at:#x} into command {place:#x}, not yet consumed (3.21.2)"
+            );
+        }
+    }
+
+    fn invalidate_later(&mut self, removes: Removes) {
+        self.invalidations += 1;
+        self.pending.push(Pending { number: self.invalidations, removes });
+    }
+
     fn fail_command(&mut self, code: u8) -> bool {
         self.registers.set_command_error(code);
         self.raise_errors(CMDQ_ERR);
@@ -280,20 +331,20 @@ impl Smmu {
 
     /// Makes every consumed invalidation effective.
     fn complete(&mut self, memory: &SystemMemory) {
-        for pending in std::mem::take(&mut self.pending) {
-            match pending {
-                Pending::Configuration(scope) => {
-                    self.forget_configuration(&scope);
+        for Pending { number, removes } in std::mem::take(&mut self.pending) {
+            match removes {
+                Removes::Configuration(scope) => {
+                    self.forget_configuration(&scope, number);
                     let everything = ConfigScope::Streams { first: 0, last: u32::MAX, descriptors: true };
                     self.cleared.configuration |= scope == everything;
                     self.watch.close(memory, &self.config, &scope);
                 }
-                Pending::Translations(scope) => {
-                    self.tlb.invalidate(&scope);
+                Removes::Translations(scope) => {
+                    self.tlb.invalidate(&scope, number);
                     let all_of_stage_one = !self.config.stage2 && scope == Scope::StageOne(0);
                     self.cleared.translations |= scope == Scope::All || all_of_stage_one;
                 }
-                Pending::HypervisorTranslations => self.cleared.hypervisor = true,
+                Removes::HypervisorTranslations => self.cleared.hypervisor = true,
             }
         }
     }

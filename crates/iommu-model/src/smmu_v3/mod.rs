@@ -3,6 +3,19 @@
 //! Stage 1, stage 2, bypass and abort; linear and two-level Stream tables; VMSAv8-64 tables of every granule
 //! through TTB0. Not modelled, and refused with a panic where software asks for them: nested translation,
 //! TTB1, VMSAv8-32, EL2 contexts, substreams, ATS, PRI, stalls.
+//!
+//! ```
+//! use iommu_hal::{Registers, StreamId};
+//! use iommu_model::smmu_v3::{Bench, Config};
+//!
+//! let bench = Bench::new(Config { stage1: false, ..Config::default() });
+//! let (mut registers, _memory, _clock) = bench.ports();
+//! assert_eq!(registers.read32(0) & 0b11, 0b01);
+//! // Nothing is on: everything passes, until GBPA says otherwise.
+//! assert!(bench.dma_write(StreamId(8), 0x8000_0000, &[1, 2, 3]).is_ok());
+//! registers.write32(0x44, 1 << 31 | 1 << 20);
+//! assert!(bench.dma_write(StreamId(8), 0x8000_0000, &[1, 2, 3]).is_err());
+//! ```
 
 mod access;
 mod boot;
@@ -79,6 +92,8 @@ struct Smmu {
     tlb: tlb::Tlb,
     /// Invalidations consumed and not completed.
     pending: Vec<commands::Pending>,
+    /// Invalidations consumed.
+    invalidations: u64,
     cleared: Cleared,
     watch: watch::Watch,
     observed: Observed,
@@ -312,6 +327,7 @@ impl TableMemory for MemoryPort {
 
     fn write(&mut self, at: PhysAddr, value: u64) {
         let machine = &mut *self.0.borrow_mut();
+        machine.unit.check_command_store(at.0);
         let old = machine.memory.store(at.0, value);
         machine.unit.watch.stored(&machine.memory, &machine.unit.config, at.0, old);
     }

@@ -51,6 +51,15 @@ impl Queue {
         to.wrapping_sub(from) & self.wrap_mask()
     }
 
+    /// Whether place `place` of the ring lies between CONS and PROD.
+    pub const fn holds(&self, place: u64) -> bool {
+        if place >> self.size_lg2 != 0 {
+            return false;
+        }
+        let ahead = (place as u32).wrapping_sub(self.consumed_index()) & ((1 << self.size_lg2) - 1);
+        ahead < self.distance(self.consumed, self.produced)
+    }
+
     pub fn check_consistent(&self, name: &str) {
         assert!(
             self.distance(self.consumed, self.produced) <= 1 << self.size_lg2,
@@ -73,6 +82,8 @@ mod tests {
         assert_eq!((queue(6, 0).produced_index(), queue(0, 7).consumed_index()), (2, 3));
         assert_eq!((queue(0, 0).after(3), queue(0, 0).after(7), queue(0, 0).distance(6, 1)), (4, 0, 3));
         assert_eq!(queue(0, 0).base, 0x5000_0000);
+        assert_eq!([0, 1, 2, 3, 4].map(|place| queue(5, 3).holds(place)), [true, false, false, true, false]);
+        assert!((0..4).all(|place| queue(4, 0).holds(place) && !queue(4, 4).holds(place)));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) struct Entry {
     /// Log2 of the bytes that it covers.
     pub size_lg2: u32,
     pub target: Target,
+    /// Invalidations that had been consumed when it, or what led to it, was read.
+    pub born: u64,
 }
 
 impl Entry {
@@ -125,7 +127,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    fn names(&self, entry: &Entry) -> bool {
+    pub fn names(&self, entry: &Entry) -> bool {
         let stage_one = |vmid| entry.tag.stage == Stage::One && entry.tag.vmid == vmid;
         match *self {
             Self::All => true,
@@ -178,18 +180,21 @@ impl Tlb {
         self.0.iter().filter(holds).copied().collect()
     }
 
-    pub fn insert(&mut self, entry: Entry) {
-        let same = |other: &Entry| {
-            (other.tag, other.global, other.level, other.first, other.size_lg2, other.is_leaf())
-                == (entry.tag, entry.global, entry.level, entry.first, entry.size_lg2, entry.is_leaf())
-        };
-        if !self.0.iter().any(same) {
-            self.0.push(entry);
+    /// Caches `entry` beside what is there. One for the same place is read afresh if it is the same, or if
+    /// `dropped` says that the unit may have let go of it.
+    pub fn insert(&mut self, entry: Entry, dropped: impl Fn(&Entry) -> bool) {
+        let place = |of: &Entry| (of.tag, of.global, of.level, of.first, of.size_lg2, of.is_leaf());
+        match self.0.iter_mut().find(|other| place(other) == place(&entry)) {
+            Some(other) if other.target == entry.target => other.born = other.born.max(entry.born),
+            Some(other) if dropped(other) => *other = entry,
+            Some(_) => {}
+            None => self.0.push(entry),
         }
     }
 
-    pub fn invalidate(&mut self, scope: &Scope) {
-        self.0.retain(|entry| !scope.names(entry));
+    /// Removes what the invalidation with this number reaches.
+    pub fn invalidate(&mut self, scope: &Scope, number: u64) {
+        self.0.retain(|entry| !(scope.names(entry) && entry.born < number));
     }
 
     pub const fn len(&self) -> usize {
@@ -219,6 +224,7 @@ mod tests {
             first,
             size_lg2: 12,
             target: Target::Leaf { output: 0x8000, allowed: ALL },
+            born: 0,
         }
     }
 
@@ -235,9 +241,9 @@ mod tests {
         let mut tlb = Tlb::default();
         let global = Entry { global: true, ..page(2, 0x3000) };
         for entry in [page(1, 0x1000), page(1, 0x2000), page(2, 0x1000), global, table(2, 0), table(1, 0)] {
-            tlb.insert(entry);
+            tlb.insert(entry, |_| false);
         }
-        tlb.invalidate(&scope);
+        tlb.invalidate(&scope, 1);
         tlb.0
     }
 
@@ -274,8 +280,8 @@ mod tests {
     #[test]
     fn an_entry_serves_its_own_space_only_unless_it_is_global() {
         let mut tlb = Tlb::default();
-        tlb.insert(page(1, 0x1000));
-        tlb.insert(Entry { global: true, ..page(2, 0x3000) });
+        tlb.insert(page(1, 0x1000), |_| false);
+        tlb.insert(Entry { global: true, ..page(2, 0x3000) }, |_| false);
         let tag = |asid| Tag { stage: Stage::One, vmid: 3, asid };
         assert!(tlb.leaf(tag(1), 0x1fff, true).unwrap().is_some());
         assert!(tlb.leaf(tag(2), 0x1000, true).unwrap().is_none());
@@ -286,11 +292,24 @@ mod tests {
     #[test]
     fn two_sizes_for_one_address_conflict_where_the_unit_cannot_bear_them() {
         let mut tlb = Tlb::default();
-        tlb.insert(page(1, 0x1000));
-        tlb.insert(Entry { level: 2, first: 0, size_lg2: 21, ..page(1, 0) });
+        tlb.insert(page(1, 0x1000), |_| false);
+        tlb.insert(Entry { level: 2, first: 0, size_lg2: 21, ..page(1, 0) }, |_| false);
         let tag = Tag { stage: Stage::One, vmid: 3, asid: 1 };
         assert_eq!(tlb.leaf(tag, 0x1000, true), Err(Conflict));
         assert_eq!(tlb.leaf(tag, 0x1000, false).unwrap().unwrap().level, 3);
         assert_eq!(tlb.leaf(tag, 0x2000, true).unwrap().unwrap().level, 2);
+    }
+    #[test]
+    fn what_was_read_afresh_outlives_an_older_invalidation() {
+        let mut tlb = Tlb::default();
+        tlb.insert(page(1, 0x1000), |_| false);
+        tlb.insert(Entry { born: 1, ..page(1, 0x2000) }, |_| false);
+        tlb.invalidate(&Scope::All, 1);
+        assert_eq!(tlb.len(), 1);
+        let other = Entry { target: Target::Leaf { output: 0, allowed: ALL }, ..page(1, 0x2000) };
+        tlb.insert(Entry { born: 2, ..other }, |_| false);
+        assert_eq!(tlb.0[0].born, 1, "the old one stays");
+        tlb.insert(Entry { born: 2, ..other }, |_| true);
+        assert_eq!(tlb.0[0], Entry { born: 2, ..other });
     }
 }

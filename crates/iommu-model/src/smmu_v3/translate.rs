@@ -2,6 +2,7 @@
 
 use super::{
     Smmu,
+    config_cache::Cached,
     context::Cd,
     events::{Event, Found, Why},
     stream_table::{STE_BYTES, Ste, StreamTable, Treatment, bits, second_level},
@@ -99,40 +100,52 @@ impl Smmu {
             return Err(Why::BadStreamId);
         }
         if let Some(ste) = self.cache.entries.get(&stream) {
-            return Ok(*ste);
+            return Ok(ste.value);
         }
-        let at = self.entry_address(memory, &table, stream)?;
+        let Cached { value: at, born } = self.entry_address(memory, &table, stream)?;
         let ste = Ste(memory.fetch_entry(at).ok_or(Why::SteFetch(at))?);
         ste.check_reserved(&self.config, stream);
-        self.cache.entries.insert(stream, ste);
+        self.cache.entries.insert(stream, Cached { value: ste, born });
         Ok(ste)
     }
 
-    fn entry_address(&mut self, memory: &SystemMemory, table: &StreamTable, stream: u32) -> Result<u64, Why> {
-        let Some(split) = table.split else { return Ok(table.base + STE_BYTES * u64::from(stream)) };
+    /// Where `stream`'s entry is, as old as the descriptor that says so.
+    fn entry_address(
+        &mut self,
+        memory: &SystemMemory,
+        table: &StreamTable,
+        stream: u32,
+    ) -> Result<Cached<u64>, Why> {
+        let born = self.invalidations;
+        let Some(split) = table.split else {
+            return Ok(Cached { value: table.base + STE_BYTES * u64::from(stream), born });
+        };
         let index = stream >> split;
         let descriptor = match self.cache.descriptors.get(&index) {
             Some(&descriptor) => descriptor,
             None => {
                 let at = table.base + 8 * u64::from(index);
-                let descriptor = memory.fetch(at).ok_or(Why::SteFetch(at))?;
-                self.cache.descriptors.insert(index, descriptor);
-                descriptor
+                let value = memory.fetch(at).ok_or(Why::SteFetch(at))?;
+                self.cache.descriptors.insert(index, Cached { value, born });
+                Cached { value, born }
             }
         };
-        let (at, entries) = second_level(&self.config, descriptor, split, index).ok_or(Why::BadStreamId)?;
+        let (at, entries) =
+            second_level(&self.config, descriptor.value, split, index).ok_or(Why::BadStreamId)?;
         let place = bits(u64::from(stream), 0, split - 1);
-        if place < entries { Ok(at + STE_BYTES * place) } else { Err(Why::BadStreamId) }
+        let value = at + STE_BYTES * place;
+        if place < entries { Ok(Cached { value, ..descriptor }) } else { Err(Why::BadStreamId) }
     }
 
     fn context(&mut self, memory: &SystemMemory, stream: u32, ste: &Ste) -> Result<Cd, Why> {
         if let Some(cd) = self.cache.contexts.get(&stream) {
-            return Ok(*cd);
+            return Ok(cd.value);
         }
         let at = ste.context_at();
         let cd = Cd(memory.fetch_entry(at).ok_or(Why::CdFetch(at))?);
         cd.check_reserved(&self.config, stream);
-        self.cache.contexts.insert(stream, cd);
+        let born = self.cache.entries.get(&stream).map_or(self.invalidations, |entry| entry.born);
+        self.cache.contexts.insert(stream, Cached { value: cd, born });
         Ok(cd)
     }
 }

@@ -33,6 +33,13 @@ impl Root {
         self.input_bits - entry_size_lg2(self.granule_lg2, self.start_level)
     }
 
+    /// The index that `input` has in a table of `level`.
+    const fn index(&self, level: u32, input: u64) -> u64 {
+        let first = entry_size_lg2(self.granule_lg2, level);
+        let width = if level == self.start_level { self.entries_lg2() } else { self.granule_lg2 - 3 };
+        bits(input, first, first + width - 1)
+    }
+
     /// Panics where the unit would silently round the address down.
     pub fn check_alignment(&self, field: &str) {
         let bytes = 8u64 << self.entries_lg2();
@@ -121,18 +128,19 @@ impl Smmu {
         let found = Found::at(context.tag.stage, input);
         let root = &context.root;
         let (mut level, mut table, mut limits) = (root.start_level, root.at, Limits::default());
-        if let Some(Entry { level: above, target: Target::Table { next, limits: cached }, .. }) =
-            self.tlb.table(context.tag, input)
+        let mut born = self.invalidations;
+        if let Some(above) = self.tlb.table(context.tag, input)
+            && let Target::Table { next, limits: cached } = above.target
         {
-            (level, table, limits) = (above + 1, next, cached);
+            (level, table, limits, born) = (above.level + 1, next, cached, above.born);
         }
         loop {
             let size_lg2 = entry_size_lg2(root.granule_lg2, level);
-            let width = if level == root.start_level { root.entries_lg2() } else { root.granule_lg2 - 3 };
-            let at = table + 8 * bits(input, size_lg2, size_lg2 + width - 1);
+            let at = table + 8 * root.index(level, input);
             let word = memory.fetch(at).ok_or(Why::WalkAbort { found, fetched: at })?;
             let entry = self.entry_of(context, level, input >> size_lg2 << size_lg2, limits, word);
-            let Some((entry, usable)) = entry else { return Err(Why::Translation(found)) };
+            let Some((mut entry, usable)) = entry else { return Err(Why::Translation(found)) };
+            entry.born = born;
             let output = match entry.target {
                 Target::Table { next, .. } => next,
                 Target::Leaf { output, .. } => output,
@@ -141,7 +149,7 @@ impl Smmu {
                 return Err(Why::AddressSize(found));
             }
             if usable.accessed && usable.cached {
-                self.tlb.insert(entry);
+                self.tlb.insert(entry, |_| false);
             }
             match entry.target {
                 Target::Table { next, limits: below } => (level, table, limits) = (level + 1, next, below),
@@ -149,6 +157,29 @@ impl Smmu {
                 Target::Leaf { .. } => return Err(Why::Access(found)),
             }
         }
+    }
+
+    /// Whether the tables in memory lead from the root to the word at `at` as the entry of `level` for `input`.
+    pub(super) fn leads_to(
+        &self,
+        memory: &SystemMemory,
+        root: &Root,
+        tag: Tag,
+        (level, input): (u32, u64),
+        at: u64,
+    ) -> bool {
+        let mut table = root.at;
+        for step in root.start_level..=level {
+            let place = table + 8 * root.index(step, input);
+            if step == level {
+                return place == at;
+            }
+            match memory.fetch(place).map(|word| decode(word, tag.stage, root.granule_lg2, step)) {
+                Some(Descriptor::Table { next, .. }) => table = next,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// What the word of a table becomes in the TLB; `None`: invalid.
@@ -169,6 +200,7 @@ impl Smmu {
             first,
             size_lg2: entry_size_lg2(granule_lg2, level),
             target,
+            born: self.invalidations,
         };
         match decode(word, context.tag.stage, granule_lg2, level) {
             Descriptor::Invalid => None,

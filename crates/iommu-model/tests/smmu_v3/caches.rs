@@ -244,3 +244,32 @@ fn a_context_in_use_changes_one_word_at_a_time() {
     rig.push([0x05 | 8 << 32, 1]);
     rig.sync();
 }
+
+#[test]
+fn an_invalidation_before_the_change_does_not_reach_what_is_read_afresh() {
+    for reads_ahead in [true, false] {
+        let mut rig = Rig::on(Config { reads_ahead, ..Config::default() });
+        let (root, _, last) = rig.tables();
+        rig.store(last, page_two(RAM));
+        rig.attach(DEVICE, Rig::stage_two(root));
+        rig.read(0).unwrap();
+        rig.push([0x2a | 5 << 32, 0]);
+        rig.store(last, 0);
+        rig.sync();
+        assert_eq!(rig.read(0).is_ok(), reads_ahead);
+        rig.push([0x2a | 5 << 32, 0]);
+        rig.sync();
+        assert_eq!(blocked_by(rig.read(0)), Some(0x10));
+    }
+}
+
+#[test]
+fn the_same_goes_for_entries() {
+    let (mut rig, _) = warm();
+    rig.push([0x03 | 8 << 32, 1]);
+    rig.store(rig.streams + 512, 1);
+    rig.sync();
+    assert!(rig.read(0x3000).is_ok());
+    rig.forget_entry(DEVICE);
+    assert_eq!(blocked_by(rig.read(0x3000)), None);
+}

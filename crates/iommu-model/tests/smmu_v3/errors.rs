@@ -109,6 +109,7 @@ fn commands_can_be_taken_back_while_an_error_stops_the_queue() {
     rig.regs.write32(0x64, 1);
     assert_eq!(rig.regs.read32(0x9c) & 0xf, 3);
     rig.sync();
+    assert_eq!(rig.regs.read32(0x9c) >> 24, 1, "ERR means nothing now, and need not be 0");
 }
 
 #[test]

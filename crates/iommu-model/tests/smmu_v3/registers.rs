@@ -63,9 +63,15 @@ refused! {
     attributes_that_change_in_use: "attributes changed while in use", |rig| { rig.regs.write32(0x28, 0xd71); }
     more_commands_than_the_queue_holds: "overruns the commands", |rig| {
         rig.bench.faults().sync_never_completes = true;
-        for _ in 0..9 {
+        for _ in 0..8 {
             rig.push([0x46, 0]);
         }
+        rig.regs.write32(0x98, (rig.produced + 1) & 0xf);
+    }
+    a_command_changed_before_it_is_consumed: "not yet consumed", |rig| {
+        rig.bench.faults().sync_never_completes = true;
+        rig.push([0x46, 0]);
+        rig.store(rig.commands + 16 * u64::from((rig.produced - 1) & 7) + 8, 0);
     }
     a_write_index_past_its_bits: "beyond index and wrap bit", |rig| { rig.regs.write32(0x98, 0x10); }
     a_write_index_that_moves_back: "moved backwards", |rig| {
@@ -162,5 +168,22 @@ fn a_queue_is_no_larger_than_the_unit_allows() {
 #[test]
 #[should_panic(expected = "reserved without MSIs")]
 fn messages_need_a_unit_that_sends_them() {
-    Rig::off(Config::default()).regs.write64(0x68, 0);
+    Rig::off(Config::default()).regs.write64(0x68, 0x1000);
+}
+
+#[test]
+#[should_panic(expected = "SMMUEN before CMD_TLBI_EL2_ALL")]
+fn a_hypervisor_has_caches_of_its_own() {
+    Rig::on(Config { hypervisor: true, ..Config::default() });
+}
+
+#[test]
+fn a_hypervisor_s_caches_are_emptied_too() {
+    let mut rig = Rig::off(Config { hypervisor: true, ..Config::default() });
+    rig.queues();
+    for command in [[0x04, 31], [0x30, 0], [0x20, 0]] {
+        rig.push(command);
+    }
+    rig.sync();
+    rig.enable_streams();
 }
