@@ -30,7 +30,7 @@ pub(crate) struct EventQueue {
 impl EventQueue {
     /// An empty queue of `2^log2` records at `base`.
     pub const fn new(base: PhysAddr, log2: u8, snoops: bool) -> Self {
-        let ring = Ring { base, log2 };
+        let ring = Ring::new(base, log2);
         Self { ring, cons: 0, prod: 0, overflow_seen: false, overflows: 0, records: 0, snoops }
     }
 

@@ -7,27 +7,31 @@ use crate::spec::commands::{COMMAND_BYTES, Command};
 /// Positions in a queue: an index of `log2` bits and the wrap bit above it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ring {
-    pub base: PhysAddr,
-    pub log2: u8,
+    base: PhysAddr,
+    entries: u32,
+    /// Index and wrap bits.
+    mask: u32,
 }
 
 impl Ring {
-    pub const fn entries(self) -> u32 {
-        1 << self.log2
+    /// A queue of `2^log2` entries at `base`.
+    pub const fn new(base: PhysAddr, log2: u8) -> Self {
+        Self { base, entries: 1 << log2, mask: (2 << log2) - 1 }
     }
 
-    /// `position` with index and wrap bit alone.
-    pub const fn masked(self, position: u32) -> u32 {
-        position & ((2 << self.log2) - 1)
+    /// `position` with index and wrap bits alone.
+    pub const fn masked(&self, position: u32) -> u32 {
+        position & self.mask
     }
 
-    pub const fn next(self, position: u32) -> u32 {
-        self.masked(position + 1)
+    /// The position behind `position`.
+    pub const fn next(&self, position: u32) -> u32 {
+        self.masked(position.wrapping_add(1))
     }
 
     /// Where the entry of `position` lies.
-    pub const fn entry(self, position: u32, entry_bytes: u64) -> PhysAddr {
-        PhysAddr(self.base.0 + (position & (self.entries() - 1)) as u64 * entry_bytes)
+    pub const fn entry(&self, position: u32, entry_bytes: u64) -> PhysAddr {
+        PhysAddr(self.base.0 + (position & (self.mask >> 1)) as u64 * entry_bytes)
     }
 }
 
@@ -37,8 +41,8 @@ pub(crate) struct CommandQueue {
     ring: Ring,
     /// Where the next command goes.
     prod: u32,
-    /// The first command that the unit may not have consumed, as last seen.
-    cons: u32,
+    /// Entries that are free, as last seen.
+    free: u32,
     /// What the unit was last told.
     rung: u32,
     clean: bool,
@@ -47,27 +51,34 @@ pub(crate) struct CommandQueue {
 impl CommandQueue {
     /// An empty queue of `2^log2` entries at `base`; `clean` for a unit that does not snoop.
     pub const fn new(base: PhysAddr, log2: u8, clean: bool) -> Self {
-        Self { ring: Ring { base, log2 }, prod: 0, cons: 0, rung: 0, clean }
+        let ring = Ring::new(base, log2);
+        Self { ring, prod: 0, free: ring.entries, rung: 0, clean }
     }
 
-    /// Whether no entry is free, as far as was seen. True also for positions that no unit reports.
+    /// Whether no entry is free, as far as was seen.
     pub const fn full(&self) -> bool {
-        self.ring.masked(self.prod.wrapping_sub(self.cons)) >= self.ring.entries()
+        self.free == 0
     }
 
     /// Whether everything stored was consumed, as far as was seen.
     pub const fn drained(&self) -> bool {
-        self.cons == self.prod
+        self.free == self.ring.entries
     }
 
-    /// Takes note of CMDQ_CONS.RD.
+    /// Takes note of CMDQ_CONS.RD. A position that no unit reports counts as nothing consumed.
     pub const fn consumed(&mut self, rd: u32) {
-        self.cons = self.ring.masked(rd);
+        self.free = self.ring.entries.saturating_sub(self.ring.masked(self.prod.wrapping_sub(rd)));
+    }
+
+    /// Takes no more commands.
+    pub const fn close(&mut self) {
+        self.free = 0;
     }
 
     /// Stores a command in a free entry.
+    #[inline]
     pub fn store<M: TableMemory>(&mut self, memory: &mut M, command: Command) {
-        assert!(!self.full());
+        self.free -= 1;
         self.put(memory, self.prod, command);
         self.prod = self.ring.next(self.prod);
     }
@@ -79,6 +90,7 @@ impl CommandQueue {
     }
 
     /// The value of CMDQ_PROD that tells the unit of everything stored; `None` when it knows.
+    #[inline]
     pub fn ring<M: TableMemory>(&mut self, memory: &mut M) -> Option<u32> {
         if self.rung == self.prod {
             return None;
@@ -88,6 +100,7 @@ impl CommandQueue {
         Some(self.prod)
     }
 
+    #[inline]
     fn put<M: TableMemory>(&self, memory: &mut M, position: u32, command: Command) {
         let at = self.ring.entry(position, COMMAND_BYTES);
         memory.write(at, command.0[0]);
@@ -145,6 +158,8 @@ mod tests {
         queue.consumed(1);
         assert!(queue.full() && !queue.drained());
         queue.consumed(0xffff_fff0);
-        assert!(!queue.full() && queue.drained());
+        assert!(!queue.full() && queue.drained(), "bits above index and wrap do not count");
+        queue.close();
+        assert!(queue.full() && !queue.drained());
     }
 }

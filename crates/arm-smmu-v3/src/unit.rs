@@ -60,20 +60,31 @@ impl<R: Registers> SmmuV3<R> {
         clock: &impl Clock,
         command: Command,
     ) -> Result<(), UnitError> {
-        if self.out_of_order {
-            return Err(UnitError::OutOfOrder);
-        }
         if self.commands.full() {
-            self.ring(memory);
-            let what = "space in the command queue";
-            self.wait_for_queue(memory, clock, QUEUE_SPACE_LIMIT_NS, what, |queue| !queue.full())?;
+            self.wait_for_space(memory, clock)?;
         }
         self.commands.store(memory, command);
         self.pending = true;
         Ok(())
     }
 
+    /// Waits for a free entry of the command queue. A unit that is out of order has none.
+    #[cold]
+    fn wait_for_space<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+    ) -> Result<(), UnitError> {
+        if self.out_of_order {
+            return Err(UnitError::OutOfOrder);
+        }
+        self.ring(memory);
+        let what = "space in the command queue";
+        self.wait_for_queue(memory, clock, QUEUE_SPACE_LIMIT_NS, what, |queue| !queue.full())
+    }
+
     /// Completes everything queued. Where the unit refused a command, everything is invalidated in its stead.
+    #[inline]
     pub(crate) fn complete<M: TableMemory>(
         &mut self,
         memory: &mut M,
@@ -82,20 +93,28 @@ impl<R: Registers> SmmuV3<R> {
         self.push(memory, clock, Command::SYNC)?;
         self.drain(memory, clock)?;
         if self.rejected.is_some() {
-            self.rejected = None;
-            for command in [Command::CFGI_ALL, Command::TLBI_NSNH_ALL, Command::SYNC] {
-                self.push(memory, clock, command)?;
-            }
-            self.drain(memory, clock)?;
-            if let Some(error) = self.rejected {
-                return Err(UnitError::CommandRejected(error));
-            }
+            self.make_good(memory, clock)?;
         }
         self.pending = false;
         Ok(())
     }
 
+    /// Does what refused commands may have left undone, and more: forgets everything.
+    #[cold]
+    fn make_good<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Result<(), UnitError> {
+        self.rejected = None;
+        for command in [Command::CFGI_ALL, Command::TLBI_NSNH_ALL, Command::SYNC] {
+            self.push(memory, clock, command)?;
+        }
+        self.drain(memory, clock)?;
+        match self.rejected {
+            Some(error) => Err(UnitError::CommandRejected(error)),
+            None => Ok(()),
+        }
+    }
+
     /// Rings and waits until everything queued, which ends with a CMD_SYNC, is consumed.
+    #[inline]
     pub(crate) fn drain<M: TableMemory>(
         &mut self,
         memory: &mut M,
@@ -105,6 +124,7 @@ impl<R: Registers> SmmuV3<R> {
         self.wait_for_queue(memory, clock, SYNC_LIMIT_NS, "completion of CMD_SYNC", CommandQueue::drained)
     }
 
+    #[inline]
     fn ring<M: TableMemory>(&mut self, memory: &mut M) {
         if let Some(prod) = self.commands.ring(memory) {
             self.regs.write32(offset::CMDQ_PROD, prod);
@@ -125,6 +145,20 @@ impl<R: Registers> SmmuV3<R> {
         if done(&self.commands) {
             return Ok(());
         }
+        self.poll_queue(memory, clock, limit_ns, waiting_for, done)
+    }
+
+    /// Waits for the command queue with a deadline. Where the unit has stopped at a command, the command is
+    /// replaced and the wait goes on.
+    #[cold]
+    fn poll_queue<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        limit_ns: u64,
+        waiting_for: &'static str,
+        done: impl Fn(&CommandQueue) -> bool,
+    ) -> Result<(), UnitError> {
         let waited = poll(clock, limit_ns, waiting_for, || {
             if self.active_errors().cmdq() {
                 self.repair_command(memory);
@@ -144,6 +178,7 @@ impl<R: Registers> SmmuV3<R> {
     #[cold]
     pub(crate) fn give_up<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) {
         self.out_of_order = true;
+        self.commands.close();
         for index in 0..self.table.streams.len() {
             let entry = self.table.streams[index].entry;
             self.store_word0(memory, entry, ABORT);
@@ -202,13 +237,15 @@ impl<R: Registers> SmmuV3<R> {
     /// Changes an entry so that the unit sees the old one, the new one or abort (H5). The unit reads an entry's
     /// 64-bit words one by one and in any order, so words 1 to 3 change only while word 0 says abort, and word
     /// 0 only after the unit has forgotten what the others were.
+    ///
+    /// Nothing is cached under the new tag but translations of its own tables: a stream that leaves a tag takes
+    /// along what is cached under it.
     fn change_entry<M: TableMemory>(
         &mut self,
         memory: &mut M,
         clock: &impl Clock,
         stream: Stream,
         new: &Ste,
-        binding: &Binding,
     ) -> Result<(), UnitError> {
         let mut old = tag_of(memory, stream.entry);
         let word_at = |index: usize| PhysAddr(stream.entry.0 + 8 * index as u64);
@@ -223,11 +260,8 @@ impl<R: Registers> SmmuV3<R> {
                 memory.write(word_at(index), word);
             }
             self.clean(memory, stream.entry, STE_BYTES);
-            self.push(memory, clock, Command::cfgi_ste(stream.id.0, true))?;
+            self.forget_entry(memory, clock, stream, None)?;
         }
-        // Whatever is cached under the tag was walked with other tables or another shape.
-        self.push(memory, clock, by_tag(binding.tag, binding.geometry.format))?;
-        self.complete(memory, clock)?;
         self.store_word0(memory, stream.entry, new.word0);
         self.forget_entry(memory, clock, stream, old)
     }
@@ -289,7 +323,7 @@ impl<R: Registers> Unit for SmmuV3<R> {
             }
             Format::ArmStage2 => stage2_entry(&self.features, binding),
         };
-        let changed = self.change_entry(memory, clock, stream, &entry, binding);
+        let changed = self.change_entry(memory, clock, stream, &entry);
         if changed.is_err() && !self.out_of_order {
             // The first error is the one to tell; this one has the same cause.
             let _ = self.abort_entry(memory, clock, stream);

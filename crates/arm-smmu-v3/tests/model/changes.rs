@@ -114,7 +114,7 @@ fn changes_take_a_bounded_number_of_syncs() {
     assert_eq!(attach(3), 2, "from abort");
     assert_eq!(attach(4), 4, "from stage 2 to stage 2");
     assert_eq!(attach(0), 4, "from stage 2 to stage 1");
-    assert_eq!(attach(1), 3, "from stage 1 to stage 1");
+    assert_eq!(attach(1), 2, "from stage 1 to stage 1");
     let block = syncs_of(&mut |board: &mut Board| {
         board.unit.block(&mut board.memory, &board.clock, STREAM).unwrap();
     });
