@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{
     Smmu,
-    commands::{ConfigScope, Pending, Removes},
+    command_queue::{Pending, Removes},
+    commands::ConfigScope,
     context::Cd,
     descriptor::entry_size_lg2,
     stream_table::{Ste, Treatment},

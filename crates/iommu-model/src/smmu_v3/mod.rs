@@ -19,6 +19,7 @@
 
 mod access;
 mod boot;
+mod command_queue;
 mod commands;
 mod config;
 mod config_cache;
@@ -91,7 +92,7 @@ struct Smmu {
     cache: config_cache::ConfigCache,
     tlb: tlb::Tlb,
     /// Invalidations consumed and not completed.
-    pending: Vec<commands::Pending>,
+    pending: Vec<command_queue::Pending>,
     /// Invalidations consumed.
     invalidations: u64,
     cleared: Cleared,

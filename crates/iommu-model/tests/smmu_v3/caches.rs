@@ -273,3 +273,25 @@ fn the_same_goes_for_entries() {
     rig.forget_entry(DEVICE);
     assert_eq!(blocked_by(rig.read(0x3000)), None);
 }
+
+#[test]
+fn what_was_read_through_an_invalidated_table_goes_with_it() {
+    for (reads_ahead, page) in [(true, 3), (false, 4)] {
+        let mut rig = Rig::on(Config { reads_ahead, ..Config::default() });
+        let (root, middle, last) = rig.tables();
+        let other = rig.frame();
+        for page in [3, 4] {
+            rig.store(last + 8 * page, page_two(RAM));
+            rig.store(other + 8 * page, page_two(RAM + 0x5000));
+        }
+        rig.bench.memory().poke(RAM + 0x5000, &[2; 4]);
+        rig.attach(DEVICE, Rig::stage_two(root));
+        rig.read(0x3000).unwrap();
+        rig.store(middle, other | 0b11);
+        rig.push([0x28 | 5 << 32, 0]);
+        assert_eq!(rig.read(page * 0x1000), Ok([0; 4]), "the old table, until the CMD_SYNC");
+        rig.store(last + 8 * page, 0);
+        rig.sync();
+        assert_eq!(rig.read(page * 0x1000), Ok([2; 4]));
+    }
+}

@@ -79,3 +79,17 @@ fn a_unit_that_cannot_snoop_may_be_told_anything() {
     rig.attach(DEVICE, entry);
     assert!(rig.read(0).is_ok());
 }
+
+#[test]
+#[should_panic(expected = "neither the entry before")]
+fn an_entry_that_was_not_cleaned_is_not_settled_by_its_invalidation() {
+    let mut rig = Rig::on(apart());
+    let (root, _, _) = rig.tables();
+    let entry = Rig::stage_two(root);
+    let at = rig.streams + 512;
+    rig.mem.write(PhysAddr(at + 16), entry[2]);
+    rig.mem.write(PhysAddr(at + 24), entry[3]);
+    rig.forget_entry(DEVICE);
+    rig.store(at, entry[0]);
+    rig.forget_entry(DEVICE);
+}
