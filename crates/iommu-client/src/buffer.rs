@@ -63,6 +63,11 @@ impl DmaBuffer {
         Self { at, bytes, slot, generation, offset }
     }
 
+    /// The same memory under another generation of its grant.
+    pub const fn with_generation(self, generation: u16) -> Self {
+        Self { generation, ..self }
+    }
+
     /// Its size in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes

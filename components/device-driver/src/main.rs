@@ -1,0 +1,111 @@
+//! The device driver as a protection domain: the library wired to its regions and channels.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code)] // Regions are where the system description maps them.
+
+use core::fmt;
+
+use device_driver::{
+    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, MappedRegisters, Parts, Signal, Signals, Task, start,
+};
+use iommu_client::{Call, DmaBuffer, MappedRing};
+use iommu_protocol::Words;
+use sel4_microkit::{
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_println, memory_region_symbol, pd_name,
+    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+};
+
+static SIGNALS: Signals = Signals::new();
+
+#[protection_domain]
+fn init() -> impl Handler {
+    let iommu = Channel::new(*var!(channel_iommu: usize = usize::MAX));
+    let peer = Channel::new(*var!(channel_peer: usize = usize::MAX));
+    let interrupt = Channel::new(*var!(irq_edu: usize = usize::MAX));
+    // SAFETY: the region is mapped as device memory and named nowhere else.
+    let registers = unsafe { MappedRegisters::new(memory_region_symbol!(edu_registers: *mut u64)) };
+    // SAFETY: the region is mapped read-only, and one page.
+    let ring = unsafe { MappedRing::new(memory_region_symbol!(fault_ring: *mut u64)) };
+    let memory = memory_region_symbol!(dma_memory: *mut u64);
+    // SAFETY: the region is mapped for this many bytes, and named nowhere else.
+    let memory = unsafe { DmaBuffer::new(memory, *var!(dma_bytes: usize = 0), MEMORY_SLOT, 0, 0) };
+    let constants = memory_region_symbol!(constants: *mut u64);
+    // SAFETY: the region is mapped for this many bytes, and named nowhere else.
+    let constants =
+        unsafe { DmaBuffer::new(constants, *var!(constants_bytes: usize = 0), CONSTANTS_SLOT, 0, 0) };
+    let parts = Parts {
+        name: pd_name().unwrap_or("driver"),
+        machine: Microkit { interrupt, peer },
+        iommu: Server(iommu),
+        pci_host: Server(Channel::new(*var!(channel_pci_host: usize = usize::MAX))),
+        edu: Edu::new(registers),
+        ring,
+        memory,
+        constants,
+        peer_memory: *var!(peer_dma_paddr: u64 = 0),
+    };
+    Driver {
+        task: start(parts, &SIGNALS),
+        signals: [(interrupt, Signal::Device), (iommu, Signal::Server), (peer, Signal::Peer)],
+    }
+}
+
+struct Driver<F> {
+    task: Task<F>,
+    signals: [(Channel, Signal); 3],
+}
+
+impl<F: Future<Output = ()>> Handler for Driver<F> {
+    type Error = Infallible;
+
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Self::Error> {
+        for (channel, signal) in self.signals {
+            if channels.contains(channel) {
+                SIGNALS.raise(signal);
+            }
+        }
+        self.task.step();
+        Ok(())
+    }
+}
+
+/// Printing, the device's interrupt, the peer.
+struct Microkit {
+    interrupt: Channel,
+    peer: Channel,
+}
+
+impl Machine for Microkit {
+    type Iommu = Server;
+    type PciHost = Server;
+    type Registers = MappedRegisters;
+    type Ring = MappedRing;
+
+    fn report(&mut self, line: fmt::Arguments<'_>) {
+        debug_println!("{line}");
+    }
+
+    fn acknowledge_interrupt(&mut self) {
+        if let Err(error) = self.interrupt.irq_ack() {
+            panic!("{error}");
+        }
+    }
+
+    fn notify_peer(&mut self) {
+        self.peer.notify();
+    }
+}
+
+/// The channel to a server.
+struct Server(Channel);
+
+impl Call for Server {
+    fn call(&mut self, label: u64, words: &Words) -> (u64, Words) {
+        let words = words.as_slice();
+        with_msg_regs_mut(|registers| registers[..words.len()].copy_from_slice(words));
+        let reply = self.0.pp_call(MessageInfo::new(label, words.len()));
+        let received =
+            |registers: &[u64]| Words::from_slice(registers.get(..reply.count()).unwrap_or(registers));
+        (reply.label(), with_msg_regs(received))
+    }
+}
