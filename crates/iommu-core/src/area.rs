@@ -1,7 +1,7 @@
 //! Areas, and the fixed pool that holds them all.
 
 use core::fmt;
-use core::ops::{Index, IndexMut};
+use core::ops::{Deref, DerefMut};
 
 use iommu_hal::{IovaRange, Rights};
 use iommu_pgtable::Reservation;
@@ -177,19 +177,16 @@ impl<'a> AreaPool<'a> {
     }
 
     /// Takes an area and makes it `area`; `None`, with nothing taken, when all are in use.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, area: Area) -> Option<AreaIndex> {
-        let index = self.free;
-        if index != NONE {
-            self.free = self[index].left;
-        } else if (self.fresh as usize) < self.areas.len() {
-            self.fresh += 1;
-        } else {
-            return None;
+        let index = if self.free != NONE { self.free } else { self.fresh };
+        let place = self.areas.get_mut(index as usize)?;
+        match self.free {
+            NONE => self.fresh += 1,
+            _ => self.free = place.left,
         }
-        let index = if index == NONE { self.fresh - 1 } else { index };
         self.in_use += 1;
-        self[index] = area;
+        *place = area;
         Some(index)
     }
 
@@ -198,24 +195,24 @@ impl<'a> AreaPool<'a> {
     pub fn give(&mut self, index: AreaIndex) {
         assert!(index != NONE && self.in_use != 0);
         self.in_use -= 1;
-        self[index].left = self.free;
+        self.areas[index as usize].left = self.free;
         self.free = index;
     }
 }
 
-impl Index<AreaIndex> for AreaPool<'_> {
-    type Output = Area;
+impl Deref for AreaPool<'_> {
+    type Target = [Area];
 
     #[inline]
-    fn index(&self, index: AreaIndex) -> &Area {
-        &self.areas[index as usize]
+    fn deref(&self) -> &[Area] {
+        self.areas
     }
 }
 
-impl IndexMut<AreaIndex> for AreaPool<'_> {
+impl DerefMut for AreaPool<'_> {
     #[inline]
-    fn index_mut(&mut self, index: AreaIndex) -> &mut Area {
-        &mut self.areas[index as usize]
+    fn deref_mut(&mut self) -> &mut [Area] {
+        self.areas
     }
 }
 
@@ -236,7 +233,7 @@ mod tests {
         assert!(pool.take(area(0)).is_none());
         assert_eq!(pool.in_use(), 3);
         for (n, index) in taken.into_iter().enumerate() {
-            assert_eq!(pool[index].range().first(), n as u64 * 0x1000);
+            assert_eq!(pool[index as usize].range().first(), n as u64 * 0x1000);
         }
         pool.give(taken[1]);
         pool.give(taken[0]);

@@ -85,8 +85,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         let (tag, geometry) = (space.tag(), space.table.geometry());
         // Of a space without devices, everything: then nothing more need be sent for it.
         let all = space.unsure || space.devices == 0;
-        let holds = |index: &usize| space.cached.contains(*index);
-        for unit in units.iter_mut().enumerate().filter(|(index, _)| holds(index)).map(|(_, unit)| unit) {
+        for (index, unit) in units.iter_mut().enumerate() {
+            if !space.cached.contains(index) {
+                continue;
+            }
             if all {
                 unit.invalidate_all(memory, clock, tag, geometry)?;
             } else {
@@ -94,8 +96,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
             }
         }
         let mut completed = None;
-        for unit in units.iter_mut().enumerate().filter(|(index, _)| holds(index)).map(|(_, unit)| unit) {
-            completed = Some(unit.sync(memory, clock)?);
+        for (index, unit) in units.iter_mut().enumerate() {
+            if space.cached.contains(index) {
+                completed = Some(unit.sync(memory, clock)?);
+            }
         }
         Ok(completed.expect("some unit holds translations"))
     }

@@ -49,7 +49,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// [`Refusal::NoMemory`], [`Refusal::QuotaExceeded`].
     pub fn map(&mut self, client: ClientId, request: &MapRequest) -> Result<Progress, Refusal> {
         let MapRequest { rights, offset, length, .. } = *request;
-        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let Self { areas, frames, clients, spaces, spot, hardware, .. } = self;
         let owner = &mut clients[client.number()];
         let space = spaces.get_mut(owner.space(request.space)?);
         let grant = owner.grant(request.slot)?;
@@ -75,13 +75,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         } else {
             None
         };
-        let mut spot = match given {
-            Some(range) if !request.resume => {
-                let spot = space.tree.locate(areas, range);
-                Some(spot.map_err(|index| Refusal::Overlap(areas[index].range()))?)
-            }
-            _ => None,
-        };
+        if let (Some(range), false) = (given, request.resume) {
+            let place = space.tree.locate(areas, range, spot);
+            place.map_err(|index| Refusal::Overlap(areas[index as usize].range()))?;
+        }
         if rights.is_none() {
             return Err(Refusal::NoRights);
         }
@@ -99,12 +96,11 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
                 let within = IovaRange::new(GRANULE, aperture.last()).ok_or(none)?;
                 let iova = space.tree.first_fit(areas, within, length, align).ok_or(none)?;
                 let range = IovaRange::from_length(iova, length).ok_or(none)?;
-                spot = space.tree.locate(areas, range).ok();
+                let place = space.tree.locate(areas, range, spot);
+                assert!(place.is_ok(), "the place is free");
                 range
             }
         };
-        // A hole was found, or the range given did not overlap.
-        let spot = spot.expect("the place is free");
 
         let extent = Extent { iova: range.first(), pa, bytes: length, rights };
         let area = Area::new(range, request.slot as u8, offset, rights);
@@ -126,10 +122,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         if done == length {
             give_back(frames, &mut owner.account, reservation);
         } else {
-            areas[index].set_state(State::Filling, done);
-            areas[index].reserved = reservation;
+            areas[index as usize].set_state(State::Filling, done);
+            areas[index as usize].reserved = reservation;
         }
-        space.tree.insert(areas, &spot, index);
+        space.tree.insert(areas, spot, index);
         Ok(Progress { iova: range.first(), bytes: done, more: done != length })
     }
 
@@ -145,8 +141,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
         let space = spaces.get_mut(owner.space(request.space)?);
-        let spot = space.tree.find(areas, range).ok_or(Refusal::NotMapped(range))?;
-        let area = &mut areas[spot.area()];
+        let index = space.tree.lowest_in(areas, range).ok_or(Refusal::NotMapped(range))?;
+        let area = &mut areas[index as usize];
         let same = area.range() == range
             && u16::from(area.slot()) == request.slot
             && area.offset() == request.offset

@@ -44,9 +44,9 @@ impl Account {
     ///
     /// # Errors
     /// The resource that they exceed the limit of; nothing is charged then.
-    #[inline]
+    #[inline(always)]
     pub fn charge(&mut self, amounts: Quota) -> Result<(), Resource> {
-        let fits = |used: u32, more: u32, limit: u32| u64::from(used) + u64::from(more) <= u64::from(limit);
+        let fits = |used: u32, more: u32, limit: u32| more == 0 || limit.saturating_sub(used) >= more;
         if !fits(self.used.frames, amounts.frames, self.limit.frames) {
             return Err(Resource::Frames);
         }
@@ -63,7 +63,7 @@ impl Account {
     }
 
     /// Takes `amounts`, charged before, off the account.
-    #[inline]
+    #[inline(always)]
     pub fn release(&mut self, amounts: Quota) {
         let Quota { frames, areas, spaces } = self.used;
         assert!(amounts.frames <= frames && amounts.areas <= areas && amounts.spaces <= spaces);

@@ -10,12 +10,12 @@
 //!   is two comparisons a level.
 //! - The sentinel at [`NONE`] has height and holes of zero: no branch asks for an absent child.
 //!
-//! Every operation is O(log n), without recursion, in the pool's memory. Walking back up after a change ends at
+//! Every operation is O(log n), without recursion, in the areas's memory. Walking back up after a change ends at
 //! the first level that stays as it was.
 
 use iommu_hal::{Geometry, IovaRange};
 
-use crate::area::{AreaIndex, AreaPool, MAX_AREAS, NONE};
+use crate::area::{Area, AreaIndex, MAX_AREAS, NONE};
 
 /// The most areas on a way down: an AVL tree of n nodes is at most 1.4405 log2(n + 2) high.
 pub const MAX_DEPTH: usize = 36;
@@ -30,6 +30,7 @@ pub const FIRST_FIT_TRIES: u32 = 16;
 const NO_LEVEL: usize = usize::MAX;
 
 /// A way down the tree: to an area, or to where one is to be linked. Any change of the tree makes it invalid.
+#[derive(Debug)]
 pub struct Spot {
     path: [AreaIndex; MAX_DEPTH],
     depth: usize,
@@ -40,13 +41,8 @@ pub struct Spot {
 }
 
 impl Spot {
-    const ROOT: Self = Self { path: [NONE; MAX_DEPTH], depth: 0, successor: NO_LEVEL, predecessor: NONE };
-
-    /// The area at the end of the way.
-    #[inline]
-    pub fn area(&self) -> AreaIndex {
-        self.path[self.depth - 1]
-    }
+    /// A way to nowhere, to be overwritten.
+    pub const NEW: Self = Self { path: [NONE; MAX_DEPTH], depth: 0, successor: NO_LEVEL, predecessor: NONE };
 }
 
 /// The areas of one address space.
@@ -64,62 +60,82 @@ impl Tree {
         self.root == NONE
     }
 
-    /// The spot where an area at `range` belongs.
+    /// Makes `spot` the way to where an area at `range` belongs.
     ///
     /// # Errors
     /// An area that overlaps `range`.
     #[inline]
-    pub fn locate(&self, pool: &AreaPool<'_>, range: IovaRange) -> Result<Spot, AreaIndex> {
-        let mut spot = Spot::ROOT;
+    pub fn locate(&self, areas: &[Area], range: IovaRange, spot: &mut Spot) -> Result<(), AreaIndex> {
         let mut at = self.root;
+        let (mut depth, mut successor, mut predecessor) = (0, NO_LEVEL, NONE);
         while at != NONE {
-            spot.path[spot.depth] = at;
-            let area = &pool[at];
+            spot.path[depth] = at;
+            let area = &areas[at as usize];
             if range.last() < area.first {
-                spot.successor = spot.depth;
+                successor = depth;
                 at = area.left;
             } else if area.last < range.first() {
-                spot.predecessor = at;
+                predecessor = at;
                 at = area.right;
             } else {
                 return Err(at);
             }
-            spot.depth += 1;
+            depth += 1;
         }
-        Ok(spot)
+        (spot.depth, spot.successor, spot.predecessor) = (depth, successor, predecessor);
+        Ok(())
     }
 
-    /// The way to the lowest area that shares an address with `range`.
+    /// Makes `spot` the way to the lowest area that shares an address with `range`, and returns that area; without
+    /// one, `spot` leads nowhere.
     #[inline]
-    pub fn find(&self, pool: &AreaPool<'_>, range: IovaRange) -> Option<Spot> {
-        let mut spot = Spot::ROOT;
+    pub fn find(&self, areas: &[Area], range: IovaRange, spot: &mut Spot) -> Option<AreaIndex> {
         let mut at = self.root;
-        let (mut depth, mut higher) = (0, NO_LEVEL);
+        let (mut depth, mut successor) = (0, NO_LEVEL);
+        let mut lowest = None;
         while at != NONE {
             spot.path[depth] = at;
             depth += 1;
-            let area = &pool[at];
+            let area = &areas[at as usize];
             if area.last < range.first() {
                 at = area.right;
                 continue;
             }
-            (spot.depth, spot.successor) = (depth, higher);
+            (spot.depth, spot.successor) = (depth, successor);
+            lowest = (area.first <= range.last()).then_some(at);
             if area.first <= range.first() {
                 break;
             }
-            higher = depth - 1;
+            successor = depth - 1;
             at = area.left;
         }
-        (spot.depth != 0 && pool[spot.area()].first <= range.last()).then_some(spot)
+        lowest
+    }
+
+    /// The lowest area that shares an address with `range`.
+    #[inline]
+    pub fn lowest_in(&self, areas: &[Area], range: IovaRange) -> Option<AreaIndex> {
+        let mut lowest = None;
+        let mut at = self.root;
+        while at != NONE {
+            let area = &areas[at as usize];
+            if area.last < range.first() {
+                at = area.right;
+            } else {
+                lowest = (area.first <= range.last()).then_some(at);
+                at = area.left;
+            }
+        }
+        lowest
     }
 
     /// The highest area that begins at or below `iova`.
     #[inline]
-    pub fn highest_at(&self, pool: &AreaPool<'_>, iova: u64) -> Option<AreaIndex> {
+    pub fn highest_at(&self, areas: &[Area], iova: u64) -> Option<AreaIndex> {
         let mut highest = None;
         let mut at = self.root;
         while at != NONE {
-            let area = &pool[at];
+            let area = &areas[at as usize];
             if area.first <= iova {
                 highest = Some(at);
                 at = area.right;
@@ -137,7 +153,7 @@ impl Tree {
     /// longer by what alignment can cost. Each step is one way down, so the search is logarithmic. For an `align` of
     /// one granule the first try fits, and the answer is always the lowest; for others it may, past
     /// that many unaligned holes of nearly this length, be a higher one, or `None` where only such holes are left.
-    pub fn first_fit(&self, pool: &AreaPool<'_>, within: IovaRange, length: u64, align: u64) -> Option<u64> {
+    pub fn first_fit(&self, areas: &[Area], within: IovaRange, length: u64, align: u64) -> Option<u64> {
         let place = |first: u64, last: u64| {
             let iova = first.max(within.first()).checked_next_multiple_of(align)?;
             (iova.checked_add(length - 1)? <= last.min(within.last())).then_some(iova)
@@ -146,45 +162,45 @@ impl Tree {
         let mut above = within.first();
         for step in 0..=FIRST_FIT_TRIES {
             let wanted = if step == FIRST_FIT_TRIES { sure } else { length };
-            let at = self.next_hole(pool, above, wanted);
+            let at = self.next_hole(areas, above, wanted);
             if at == NONE {
                 break;
             }
-            let area = &pool[at];
+            let area = &areas[at as usize];
             if let Some(iova) = place(area.first - area.hole, area.first - 1) {
                 return Some(iova);
             }
             above = area.first;
         }
-        let tail = match self.highest_at(pool, u64::MAX) {
-            Some(highest) => pool[highest].last.checked_add(1)?,
+        let tail = match self.highest_at(areas, u64::MAX) {
+            Some(highest) => areas[highest as usize].last.checked_add(1)?,
             None => 0,
         };
         place(tail, u64::MAX)
     }
 
     /// The lowest area that begins above `above` with a hole of at least `size` bytes in front, or [`NONE`].
-    fn next_hole(&self, pool: &AreaPool<'_>, above: u64, size: u64) -> AreaIndex {
+    fn next_hole(&self, areas: &[Area], above: u64, size: u64) -> AreaIndex {
         let mut best = NONE;
         let mut at = self.root;
-        while pool[at].max_hole >= size && at != NONE {
-            let area = &pool[at];
+        while areas[at as usize].max_hole >= size && at != NONE {
+            let area = &areas[at as usize];
             if area.first <= above {
                 at = area.right;
                 continue;
             }
-            if area.hole >= size || pool[area.right].max_hole >= size {
+            if area.hole >= size || areas[area.right as usize].max_hole >= size {
                 best = at;
             }
             at = area.left;
         }
-        if best == NONE || pool[best].hole >= size {
+        if best == NONE || areas[best as usize].hole >= size {
             return best;
         }
-        at = pool[best].right;
+        at = areas[best as usize].right;
         loop {
-            let area = &pool[at];
-            if pool[area.left].max_hole >= size {
+            let area = &areas[at as usize];
+            if areas[area.left as usize].max_hole >= size {
                 at = area.left;
             } else if area.hole >= size {
                 return at;
@@ -195,10 +211,10 @@ impl Tree {
     }
 
     /// Links `index`, an area in no tree, at the spot that [`Tree::locate`] gave for its range.
-    #[inline]
-    pub fn insert(&mut self, pool: &mut AreaPool<'_>, spot: &Spot, index: AreaIndex) {
-        let below = if spot.predecessor == NONE { 0 } else { pool[spot.predecessor].last + 1 };
-        let area = &mut pool[index];
+    #[inline(always)]
+    pub fn insert(&mut self, areas: &mut [Area], spot: &Spot, index: AreaIndex) {
+        let below = if spot.predecessor == NONE { 0 } else { areas[spot.predecessor as usize].last + 1 };
+        let area = &mut areas[index as usize];
         let (first, last) = (area.first, area.last);
         area.hole = first - below;
         area.max_hole = area.hole;
@@ -206,72 +222,75 @@ impl Tree {
         area.right = NONE;
         area.height = 1;
         if spot.successor != NO_LEVEL {
-            let next = &mut pool[spot.path[spot.successor]];
+            let next = &mut areas[spot.path[spot.successor] as usize];
             next.hole = next.first - last - 1;
         }
         match spot.depth {
             0 => self.root = index,
             depth => {
-                let parent = &mut pool[spot.path[depth - 1]];
+                let parent = &mut areas[spot.path[depth - 1] as usize];
                 if first < parent.first {
                     parent.left = index;
                 } else {
                     parent.right = index;
                 }
-                self.retrace(pool, spot, depth, spot.successor);
+                self.retrace(areas, spot);
             }
         }
     }
 
-    /// Takes out the area at the end of `spot`, which [`Tree::find`] gave; it stays taken in the pool.
+    /// Takes out the area at the end of `spot`, which [`Tree::find`] has found; it stays taken in the areas.
     #[inline]
-    pub fn remove(&mut self, pool: &mut AreaPool<'_>, mut spot: Spot) -> AreaIndex {
+    pub fn remove(&mut self, areas: &mut [Area], spot: &mut Spot) -> AreaIndex {
         let level = spot.depth - 1;
         let index = spot.path[level];
-        let area = &pool[index];
-        let (left, right, hole) = (area.left, area.right, area.hole);
-        let (height, max_hole) = (area.height, area.max_hole);
-        let freed = area.last - area.first;
+        let area = &areas[index as usize];
+        let (left, right, height, max_hole) = (area.left, area.right, area.height, area.max_hole);
+        // Only an area without neighbours can free 2^64 bytes.
+        let freed = (area.hole + (area.last - area.first)).wrapping_add(1);
         if right == NONE {
             if spot.successor != NO_LEVEL {
-                pool[spot.path[spot.successor]].hole += hole + freed + 1;
+                areas[spot.path[spot.successor] as usize].hole += freed;
             }
-            self.relink(pool, &spot, level, index, left);
-            self.retrace(pool, &spot, level, spot.successor);
-            return index;
+            self.relink(areas, spot, level, index, left);
+            spot.depth = level;
+        } else {
+            // The successor, the lowest on the right, takes the area's place.
+            let mut at = right;
+            while at != NONE {
+                spot.path[spot.depth] = at;
+                spot.depth += 1;
+                at = areas[at as usize].left;
+            }
+            spot.depth -= 1;
+            let next = spot.path[spot.depth];
+            let successor = &mut areas[next as usize];
+            let orphan = successor.right;
+            successor.hole += freed;
+            successor.left = left;
+            // As the level stood, so that the walk back up sees whether it changed.
+            successor.height = height;
+            successor.max_hole = max_hole;
+            if next != right {
+                successor.right = right;
+                areas[spot.path[spot.depth - 1] as usize].left = orphan;
+            }
+            self.relink(areas, spot, level, index, next);
+            spot.path[level] = next;
+            spot.successor = level;
         }
-        // The successor, the lowest on the right, takes the area's place.
-        let mut at = right;
-        while at != NONE {
-            spot.path[spot.depth] = at;
-            spot.depth += 1;
-            at = pool[at].left;
-        }
-        let next = spot.area();
-        let orphan = pool[next].right;
-        let successor = &mut pool[next];
-        successor.hole += hole + freed + 1;
-        successor.left = left;
-        // As the level stood, so that the walk back up sees whether it changed.
-        successor.height = height;
-        successor.max_hole = max_hole;
-        if next != right {
-            successor.right = right;
-            pool[spot.path[spot.depth - 2]].left = orphan;
-        }
-        spot.path[level] = next;
-        self.relink(pool, &spot, level, index, next);
-        self.retrace(pool, &spot, spot.depth - 1, level);
+        self.retrace(areas, spot);
         index
     }
 
     /// Puts `new` where `old`, at `level` of the path, hung.
-    fn relink(&mut self, pool: &mut AreaPool<'_>, spot: &Spot, level: usize, old: AreaIndex, new: AreaIndex) {
+    #[inline]
+    fn relink(&mut self, areas: &mut [Area], spot: &Spot, level: usize, old: AreaIndex, new: AreaIndex) {
         if level == 0 {
             self.root = new;
             return;
         }
-        let parent = &mut pool[spot.path[level - 1]];
+        let parent = &mut areas[spot.path[level - 1] as usize];
         if parent.left == old {
             parent.left = new;
         } else {
@@ -279,97 +298,98 @@ impl Tree {
         }
     }
 
-    /// Restores balance and largest holes on the first `depth` levels of the path, from below; every level down to
-    /// `pinned` has changed by itself.
-    fn retrace(&mut self, pool: &mut AreaPool<'_>, spot: &Spot, depth: usize, pinned: usize) {
-        for level in (0..depth).rev() {
+    /// Restores balance and largest holes along the path, from below. The level of the successor, whose hole has
+    /// changed, and those under it are not skipped.
+    #[inline(always)]
+    fn retrace(&mut self, areas: &mut [Area], spot: &Spot) {
+        for level in (0..spot.depth).rev() {
             let at = spot.path[level];
-            let before = (pool[at].height, pool[at].max_hole);
-            let top = balance(pool, at);
-            if top != at {
-                self.relink(pool, spot, level, at, top);
+            let area = &areas[at as usize];
+            let (left, right) = (&areas[area.left as usize], &areas[area.right as usize]);
+            if left.height.abs_diff(right.height) > 1 {
+                let top = rotate(areas, at);
+                self.relink(areas, spot, level, at, top);
+                continue;
             }
-            if (pool[top].height, pool[top].max_hole) == before && level <= pinned {
+            let height = left.height.max(right.height) + 1;
+            let max_hole = area.hole.max(left.max_hole).max(right.max_hole);
+            let area = &mut areas[at as usize];
+            if area.height == height && area.max_hole == max_hole && level <= spot.successor {
                 return;
             }
+            (area.height, area.max_hole) = (height, max_hole);
         }
     }
 
     /// Panics unless order, holes, balance and the augmentation hold; the number of areas and the height.
     #[cfg(test)]
-    pub(crate) fn check(&self, pool: &AreaPool<'_>) -> (usize, u8) {
-        fn walk(pool: &AreaPool<'_>, at: AreaIndex, end: &mut Option<u64>) -> (usize, u8, u64) {
+    pub(crate) fn check(&self, areas: &[Area]) -> (usize, u8) {
+        fn walk(areas: &[Area], at: AreaIndex, end: &mut Option<u64>) -> (usize, u8, u64) {
             if at == NONE {
                 return (0, 0, 0);
             }
-            let area = &pool[at];
-            let (left, left_height, left_hole) = walk(pool, area.left, end);
+            let area = &areas[at as usize];
+            let (left, left_height, left_hole) = walk(areas, area.left, end);
             let below = end.map_or(0, |last| last + 1);
             assert!(area.first >= below && area.first <= area.last);
             assert_eq!(area.hole, area.first - below);
             *end = Some(area.last);
-            let (right, right_height, right_hole) = walk(pool, area.right, end);
+            let (right, right_height, right_hole) = walk(areas, area.right, end);
             assert!(left_height.abs_diff(right_height) <= 1);
             assert_eq!(area.height, left_height.max(right_height) + 1);
             assert_eq!(area.max_hole, area.hole.max(left_hole).max(right_hole));
             (left + right + 1, area.height, area.max_hole)
         }
-        assert_eq!((pool[NONE].height, pool[NONE].max_hole), (0, 0));
-        let (count, height, _) = walk(pool, self.root, &mut None);
+        assert_eq!((areas[NONE as usize].height, areas[NONE as usize].max_hole), (0, 0));
+        let (count, height, _) = walk(areas, self.root, &mut None);
         (count, height)
     }
 }
 
-/// Restores the balance of the subtree `at`, off by at most one level, and what it knows of itself; the new top.
-#[inline]
-fn balance(pool: &mut AreaPool<'_>, at: AreaIndex) -> AreaIndex {
-    let (left, right) = (pool[at].left, pool[at].right);
-    let (left_height, right_height) = (pool[left].height, pool[right].height);
-    if left_height > right_height + 1 {
-        let (outer, inner) = (pool[left].left, pool[left].right);
-        if pool[outer].height < pool[inner].height {
-            pool[at].left = rotate_left(pool, left);
+/// Restores the balance of the subtree `at`, off by one level too many; the new top.
+#[inline(never)]
+fn rotate(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
+    let height = |at: AreaIndex| areas[at as usize].height;
+    let Area { left, right, .. } = areas[at as usize];
+    if height(left) > height(right) {
+        if height(areas[left as usize].left) < height(areas[left as usize].right) {
+            areas[at as usize].left = rotate_left(areas, left);
         }
-        rotate_right(pool, at)
-    } else if right_height > left_height + 1 {
-        let (inner, outer) = (pool[right].left, pool[right].right);
-        if pool[outer].height < pool[inner].height {
-            pool[at].right = rotate_right(pool, right);
-        }
-        rotate_left(pool, at)
+        rotate_right(areas, at)
     } else {
-        refresh(pool, at);
-        at
+        if height(areas[right as usize].right) < height(areas[right as usize].left) {
+            areas[at as usize].right = rotate_right(areas, right);
+        }
+        rotate_left(areas, at)
     }
 }
 
-fn rotate_left(pool: &mut AreaPool<'_>, at: AreaIndex) -> AreaIndex {
-    let top = pool[at].right;
-    pool[at].right = pool[top].left;
-    pool[top].left = at;
-    refresh(pool, at);
-    refresh(pool, top);
+fn rotate_left(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
+    let top = areas[at as usize].right;
+    areas[at as usize].right = areas[top as usize].left;
+    areas[top as usize].left = at;
+    refresh(areas, at);
+    refresh(areas, top);
     top
 }
 
-fn rotate_right(pool: &mut AreaPool<'_>, at: AreaIndex) -> AreaIndex {
-    let top = pool[at].left;
-    pool[at].left = pool[top].right;
-    pool[top].right = at;
-    refresh(pool, at);
-    refresh(pool, top);
+fn rotate_right(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
+    let top = areas[at as usize].left;
+    areas[at as usize].left = areas[top as usize].right;
+    areas[top as usize].right = at;
+    refresh(areas, at);
+    refresh(areas, top);
     top
 }
 
 /// Height and largest hole of `at`, from its children's.
-#[inline]
-fn refresh(pool: &mut AreaPool<'_>, at: AreaIndex) {
-    let (left, right) = (&pool[pool[at].left], &pool[pool[at].right]);
+fn refresh(areas: &mut [Area], at: AreaIndex) {
+    let area = &areas[at as usize];
+    let (left, right) = (&areas[area.left as usize], &areas[area.right as usize]);
     let height = left.height.max(right.height) + 1;
-    let below = left.max_hole.max(right.max_hole);
-    let area = &mut pool[at];
-    area.height = height;
-    area.max_hole = area.hole.max(below);
+    let max_hole = area.hole.max(left.max_hole).max(right.max_hole);
+    let area = &mut areas[at as usize];
+    (area.height, area.max_hole) = (height, max_hole);
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
 use iommu_pgtable::{Reservation, StaleFrames};
 
-use crate::area::State;
+use crate::area::{AreaIndex, State};
 use crate::map::give_back;
 use crate::quota::Quota;
 use crate::space::SpaceSlot;
-use crate::tree::Spot;
 use crate::{
     ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_DEVICES, MAX_TABLE_WRITES, Progress, Refusal, SpaceId,
 };
@@ -34,23 +33,23 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             false => Refusal::Overflow { first },
         })?;
         let (areas, tree) = (&self.areas, &self.spaces.get_mut(slot).tree);
-        let Some(spot) = tree.find(areas, range) else {
+        let Some(lowest) = tree.find(areas, range, &mut self.spot) else {
             return match range == IovaRange::ALL {
                 true => Ok(Progress { iova: 0, bytes: 0, more: false }),
                 false => Err(Refusal::NotMapped(range)),
             };
         };
-        let mut edge = &areas[spot.area()];
+        let mut edge = &areas[lowest as usize];
         if range.covers(edge.range())
             && edge.range().last() != last
             && let Some(highest) = tree.highest_at(areas, last)
         {
-            edge = &areas[highest];
+            edge = &areas[highest as usize];
         }
         if !range.covers(edge.range()) {
             return Err(Refusal::WouldSplit(edge.range()));
         }
-        self.take_out(client, slot, range, spot)
+        self.take_out(client, slot, range, lowest)
     }
 
     /// Destroys a space to which no device is attached, and its areas. While there is more to do, the space
@@ -66,8 +65,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             return Err(Refusal::Busy);
         }
         let mut progress = Progress { iova: 0, bytes: 0, more: false };
-        if let Some(spot) = object.tree.find(&self.areas, IovaRange::ALL) {
-            progress = self.take_out(client, slot, IovaRange::ALL, spot)?;
+        if let Some(lowest) = object.tree.find(&self.areas, IovaRange::ALL, &mut self.spot) {
+            progress = self.take_out(client, slot, IovaRange::ALL, lowest)?;
             if progress.more {
                 return Ok(progress);
             }
@@ -114,27 +113,27 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Ok(progress)
     }
 
-    /// Takes out the areas in `range`, which cuts none of them, from the one at `lowest` up, as far as one
-    /// request's bounds allow. An area that is half filled is taken over.
+    /// Takes out the areas in `range`, which cuts none of them, from `lowest`, to which the spot leads, up,
+    /// as far as one request's bounds allow. An area that is half filled is taken over.
     fn take_out(
         &mut self,
         client: ClientId,
         slot: SpaceSlot,
         range: IovaRange,
-        lowest: Spot,
+        lowest: AreaIndex,
     ) -> Result<Progress, Refusal> {
-        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let Self { areas, frames, clients, spaces, spot, hardware, .. } = self;
         let owner = &mut clients[client.number()];
         let space = spaces.get_mut(slot);
 
         let mut budget = MAX_TABLE_WRITES;
         let mut stale = StaleFrames::EMPTY;
         let (mut done, mut rest) = (0, true);
-        let begin = areas[lowest.area()].first;
+        let begin = areas[lowest as usize].first;
         let mut end = begin;
-        let mut at = Some(lowest.area());
+        let mut at = Some(lowest);
         while let Some(index) = at {
-            let area = &mut areas[index];
+            let area = &mut areas[index as usize];
             let last = area.last;
             let mut cursor = 0;
             match area.state() {
@@ -161,8 +160,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             rest = last != range.last();
             at = match rest && done != MAX_AREAS_PER_REQUEST && budget != 0 {
                 true => IovaRange::new(last + 1, range.last())
-                    .and_then(|above| space.tree.find(areas, above))
-                    .map(|spot| spot.area()),
+                    .and_then(|above| space.tree.lowest_in(areas, above)),
                 false => None,
             };
         }
@@ -171,18 +169,18 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         hardware.settle(space, frames, &mut owner.account, touched, stale)?;
 
         let mut bytes = 0;
-        let mut spot = Some(lowest);
-        for _ in 0..done {
-            let lowest =
-                spot.take().or_else(|| space.tree.find(areas, range)).expect("these areas are still there");
-            let index = space.tree.remove(areas, lowest);
-            let area = &areas[index];
+        for n in 0..done {
+            if n != 0 {
+                space.tree.find(areas, range, spot).expect("these areas are still there");
+            }
+            let index = space.tree.remove(areas, spot);
+            let area = &areas[index as usize];
             bytes += area.last - area.first + 1;
             owner.grants[usize::from(area.slot)].area_removed();
             owner.account.release(Quota { areas: 1, ..Quota::ZERO });
             areas.give(index);
         }
-        let more = rest && space.tree.find(areas, range).is_some();
+        let more = rest && space.tree.lowest_in(areas, range).is_some();
         Ok(Progress { iova: 0, bytes, more })
     }
 }

@@ -432,7 +432,7 @@ fn limit(client: ClientId) -> Quota {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn clients_have_what_they_should(
         shape in prop_oneof![Just(STAGE1), Just(STAGE2), Just(Geometry { page_sizes: 1 << 12, ..STAGE2 })],

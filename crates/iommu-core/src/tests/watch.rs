@@ -59,11 +59,11 @@ pub fn space(core: &TestCore, client: ClientId, id: SpaceId) -> &Space {
 pub fn areas(core: &TestCore, space: &Space) -> Vec<Seen> {
     let mut seen = vec![];
     let mut above = Some(0);
-    while let Some(spot) = above
+    while let Some(index) = above
         .and_then(|first| IovaRange::new(first, u64::MAX))
-        .and_then(|range| space.tree.find(&core.areas, range))
+        .and_then(|range| space.tree.lowest_in(&core.areas, range))
     {
-        let area = &core.areas[spot.area()];
+        let area = &core.areas[index as usize];
         seen.push(Seen {
             range: area.range(),
             slot: area.slot(),

@@ -6,7 +6,7 @@ use iommu_hal::{IovaRange, Rights};
 use proptest::prelude::*;
 
 use super::*;
-use crate::area::Area;
+use crate::area::{Area, AreaPool};
 
 const PAGE: u64 = 0x1000;
 
@@ -19,10 +19,21 @@ fn storage(areas: usize) -> Vec<Area> {
 }
 
 fn insert(tree: &mut Tree, pool: &mut AreaPool<'_>, range: IovaRange) -> Result<(), IovaRange> {
-    let spot = tree.locate(pool, range).map_err(|index| pool[index].range())?;
+    let mut spot = Spot::NEW;
+    tree.locate(pool, range, &mut spot).map_err(|index| pool[index as usize].range())?;
     let index = pool.take(Area::new(range, 0, 0, Rights::READ)).unwrap();
     tree.insert(pool, &spot, index);
     Ok(())
+}
+
+/// Takes out the lowest area that overlaps `range`, and says where it was.
+fn remove(tree: &mut Tree, pool: &mut AreaPool<'_>, range: IovaRange) -> Option<IovaRange> {
+    let mut spot = Spot::NEW;
+    let found = tree.find(pool, range, &mut spot)?;
+    let index = tree.remove(pool, &mut spot);
+    assert_eq!(index, found);
+    pool.give(index);
+    Some(pool[index as usize].range())
 }
 
 /// Areas by their first address, without any cleverness.
@@ -76,9 +87,7 @@ fn the_whole_address_space_is_one_area() {
     insert(&mut tree, &mut pool, IovaRange::ALL).unwrap();
     assert_eq!(insert(&mut tree, &mut pool, range(u64::MAX, u64::MAX)), Err(IovaRange::ALL));
     assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), None);
-    let spot = tree.find(&pool, range(5, 5)).unwrap();
-    let index = tree.remove(&mut pool, spot);
-    pool.give(index);
+    remove(&mut tree, &mut pool, range(5, 5));
     assert!(tree.is_empty());
     assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), Some(0));
 }
@@ -136,9 +145,7 @@ fn ascending_descending_and_random_orders_stay_balanced_at_full_capacity() {
         assert!(height <= 20, "{height}");
         for n in 0..AREAS {
             let first = order(AREAS - 1 - n) * 2 * PAGE;
-            let spot = tree.find(&pool, range(first, first)).unwrap();
-            let index = tree.remove(&mut pool, spot);
-            pool.give(index);
+            remove(&mut tree, &mut pool, range(first, first));
             if n % 1024 == 0 {
                 tree.check(&pool);
             }
@@ -200,13 +207,11 @@ proptest! {
                     }
                 }
                 Op::Remove(range) => {
-                    let found = tree.find(&pool, range);
-                    let lowest = found.as_ref().map(|spot| pool[spot.area()].range());
-                    prop_assert_eq!(lowest, model.overlapping(range));
-                    if let Some(spot) = found {
-                        let index = tree.remove(&mut pool, spot);
-                        model.0.remove(&pool[index].range().first());
-                        pool.give(index);
+                    let found = tree.lowest_in(&pool, range).map(|index| pool[index as usize].range());
+                    prop_assert_eq!(found, model.overlapping(range));
+                    prop_assert_eq!(remove(&mut tree, &mut pool, range), found);
+                    if let Some(area) = found {
+                        model.0.remove(&area.first());
                     }
                 }
                 Op::Fit { within, length, align } => {
@@ -229,7 +234,7 @@ proptest! {
             }
             for at in [0, 7 * PAGE, u64::MAX] {
                 let expected = model.0.range(..=at).next_back().map(|(&first, _)| first);
-                prop_assert_eq!(tree.highest_at(&pool, at).map(|index| pool[index].first), expected);
+                prop_assert_eq!(tree.highest_at(&pool, at).map(|index| pool[index as usize].first), expected);
             }
             compare(&tree, &pool, &model);
         }
