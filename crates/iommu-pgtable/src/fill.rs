@@ -1,11 +1,11 @@
 //! Making mappings.
 
-use iommu_hal::{FRAME_BYTES, Geometry, IovaRange, PhysAddr, TableMemory};
+use iommu_hal::{FRAME_BYTES, Geometry, PhysAddr, TableMemory};
 
 use crate::{
     Extent, FramePool, Reservation, Table,
     fmt::EntryFormat,
-    level::{ENTRIES, index, slot, span_lg2},
+    level::{ENTRIES, in_one_table, index, slot, span, span_lg2},
     plan::{Stop, descend},
 };
 
@@ -19,66 +19,148 @@ pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
     budget: &mut u32,
 ) -> u64 {
     check::<F>(table.geometry(), extent);
-    let mut done = 0;
-    while done < extent.bytes {
-        let (iova, pa, rest) = (extent.iova + done, extent.pa.0 + done, extent.bytes - done);
-        let leaf_height = leaf_height(table.page_sizes(), iova | pa, rest);
-        let Stop { table: parent, height, entry } = descend::<F, M>(table, memory, iova, leaf_height);
-        assert!(!F::is_present(entry), "the extent is mapped already");
-        let overhead = (height - leaf_height) * Table::FRESH_TABLE_WRITES;
-        if *budget <= overhead {
+    let mut ground = Ground { pool, reservation, memory, clean };
+    let done = if in_one_table(extent.iova, extent.last()) && extent.bytes < span(1) {
+        // The common case, without what only the others need.
+        step::<F, M>(table, &mut ground, extent, 0, budget)
+    } else {
+        steps::<F, M>(table, &mut ground, extent, budget)
+    };
+    ground.memory.publish();
+    done
+}
+
+/// What tables are made of and in.
+struct Ground<'g, 'p, M> {
+    pool: &'g mut FramePool<'p>,
+    reservation: &'g mut Reservation,
+    memory: &'g mut M,
+    clean: bool,
+}
+
+/// Maps `extent`, each part with the largest page that fits.
+#[inline(never)]
+fn steps<F: EntryFormat, M: TableMemory>(
+    table: &Table,
+    ground: &mut Ground<'_, '_, M>,
+    extent: &Extent,
+    budget: &mut u32,
+) -> u64 {
+    let mut rest = *extent;
+    while rest.bytes > 0 {
+        let height = leaf_height(table.page_sizes(), rest.iova | rest.pa.0, rest.bytes);
+        let done = step::<F, M>(table, ground, &rest, height, budget);
+        if done == 0 {
             break;
         }
-        // To the end of this table: only its first entry can lie where a larger block could begin.
-        let span_lg2 = span_lg2(leaf_height);
-        let count =
-            (ENTRIES - index(iova, leaf_height)).min(rest >> span_lg2).min(u64::from(*budget - overhead));
-        let first_leaf = F::leaf(leaf_height, extent.rights) | pa;
-        if height == leaf_height {
-            let first = slot(parent, iova, leaf_height);
-            leaves::<F, M>(memory, first, first_leaf, span_lg2, count);
-            pool.add(parent, count as u16, 0);
-            if clean {
-                memory.clean(first, 8 * count);
-            }
-        } else {
-            // From below, so that the hardware sees all of it at once, with the last store.
-            let mut child = pool.take(reservation, memory, count as u16, 0);
-            leaves::<F, M>(memory, slot(child, iova, leaf_height), first_leaf, span_lg2, count);
-            for height in leaf_height + 1..height {
-                let table = pool.take(reservation, memory, 1, 1);
-                memory.write(slot(table, iova, height), F::table(child));
-                if clean {
-                    memory.clean(child, FRAME_BYTES);
-                }
-                child = table;
-            }
-            let link = slot(parent, iova, height);
-            if clean {
-                memory.clean(child, FRAME_BYTES);
-            }
-            memory.publish();
-            memory.write(link, F::table(child));
-            pool.add(parent, 1, 1);
-            if clean {
-                memory.clean(link, 8);
-            }
+        rest.iova += done;
+        rest.pa.0 += done;
+        rest.bytes -= done;
+    }
+    extent.bytes - rest.bytes
+}
+
+/// Maps the first part of `extent`, with leaves at `height` in one table.
+#[inline(always)] // With a known height, half the instructions.
+fn step<F: EntryFormat, M: TableMemory>(
+    table: &Table,
+    ground: &mut Ground<'_, '_, M>,
+    extent: &Extent,
+    height: u32,
+    budget: &mut u32,
+) -> u64 {
+    let parent = descend::<F, M>(table, ground.memory, extent.iova, height);
+    let missing = parent.height - height;
+    let overhead = if missing == 0 { 0 } else { missing * Table::FRESH_TABLE_WRITES };
+    if *budget <= overhead {
+        return 0;
+    }
+    // To the end of this table: only its first entry can lie where a larger block could begin.
+    let count = (ENTRIES - index(extent.iova, height)).min(extent.bytes.wrapping_shr(span_lg2(height)));
+    let count = count.min(u64::from(*budget - overhead));
+    let leaf = F::leaf(height, extent.rights) | extent.pa.0;
+    let run = Run { iova: extent.iova, height, leaf, count };
+    if missing == 0 {
+        let first = run.store::<F, M>(ground.memory, parent.table);
+        ground.pool.add(parent.table, count as u16, 0);
+        if ground.clean {
+            ground.memory.clean(first, 8 * count);
         }
-        *budget -= overhead + count as u32;
-        done += count << span_lg2;
+    } else {
+        grow::<F, M>(ground, &parent, &run);
+    }
+    *budget -= overhead + count as u32;
+    count * span(height)
+}
+
+/// Leaves in a row, all in one table.
+struct Run {
+    /// What the first one maps.
+    iova: u64,
+    /// The height of their table.
+    height: u32,
+    /// The first one.
+    leaf: u64,
+    /// How many there are.
+    count: u64,
+}
+
+impl Run {
+    /// Stores the leaves in `table` and returns where the first one lies.
+    #[inline]
+    fn store<F: EntryFormat, M: TableMemory>(&self, memory: &mut M, table: PhysAddr) -> PhysAddr {
+        let first = slot(table, self.iova, self.height);
+        let (mut at, mut leaf) = (first, self.leaf);
+        for _ in 0..self.count {
+            debug_assert!(!F::is_present(memory.read(at)), "a page of the extent is mapped already");
+            memory.write(at, leaf);
+            // Neither wraps: the table ends before, and so does the memory (`check`).
+            at.0 = at.0.wrapping_add(8);
+            leaf = leaf.wrapping_add(span(self.height));
+        }
+        first
+    }
+}
+
+/// Puts the tables that are missing below `parent` there, with `run` in the lowest of them. They are made from
+/// below, so that the hardware sees all of them at once, with the last store.
+#[inline(never)]
+fn grow<F: EntryFormat, M: TableMemory>(ground: &mut Ground<'_, '_, M>, parent: &Stop, run: &Run) {
+    assert!(!F::is_present(parent.entry), "the extent is mapped already");
+    let Ground { pool, reservation, memory, clean } = ground;
+    let mut child = pool.take(reservation, *memory, run.count as u16, 0);
+    run.store::<F, M>(memory, child);
+    for height in run.height + 1..parent.height {
+        let table = pool.take(reservation, *memory, 1, 1);
+        memory.write(slot(table, run.iova, height), F::table(child));
+        if *clean {
+            memory.clean(child, FRAME_BYTES);
+        }
+        child = table;
+    }
+    if *clean {
+        memory.clean(child, FRAME_BYTES);
     }
     memory.publish();
-    done
+    let link = slot(parent.table, run.iova, parent.height);
+    memory.write(link, F::table(child));
+    pool.add(parent.table, 1, 1);
+    if *clean {
+        memory.clean(link, 8);
+    }
 }
 
 /// Panics if `extent` is not one that the caller may ask for.
 #[inline]
 fn check<F: EntryFormat>(geometry: &Geometry, extent: &Extent) {
-    let range = IovaRange::from_length(extent.iova, extent.bytes);
-    assert!(range.is_some_and(|range| geometry.aperture().covers(range)), "outside the aperture");
-    let end = extent.pa.checked_add(extent.bytes);
-    assert!(end.is_some_and(|end| end.0 <= 1 << geometry.output_bits), "outside the output size");
-    assert!((extent.iova | extent.pa.0 | extent.bytes).is_multiple_of(FRAME_BYTES), "not whole pages");
+    let fits = |first: u64, bits: u8| {
+        let end = 1_u64.wrapping_shl(bits.into());
+        first < end && extent.bytes <= end - first
+    };
+    assert!(fits(extent.iova, geometry.input_bits), "outside the aperture");
+    assert!(fits(extent.pa.0, geometry.output_bits), "outside the output size");
+    let all = extent.iova | extent.pa.0 | extent.bytes;
+    assert!(all.is_multiple_of(FRAME_BYTES) && extent.bytes > 0, "not whole pages");
     assert!(F::expressible(extent.rights), "rights that the format does not have");
 }
 
@@ -86,25 +168,14 @@ fn check<F: EntryFormat>(geometry: &Geometry, extent: &Extent) {
 /// no longer than `rest`.
 #[inline]
 fn leaf_height(sizes: u64, address: u64, rest: u64) -> u32 {
-    let aligned = ((address & address.wrapping_neg()) << 1).wrapping_sub(1);
-    let short = u64::MAX >> rest.leading_zeros();
-    let size_lg2 = (sizes & aligned & short).ilog2();
-    (size_lg2 - Geometry::GRANULE_LG2) / Geometry::LEVEL_BITS
-}
-
-/// Stores `count` leaves from the slot `first` on: `leaf`, then the same with its address one page of
-/// `2^span_lg2` bytes further on, and so forth.
-#[inline]
-fn leaves<F: EntryFormat, M: TableMemory>(
-    memory: &mut M,
-    first: PhysAddr,
-    leaf: u64,
-    span_lg2: u32,
-    count: u64,
-) {
-    for n in 0..count {
-        let at = PhysAddr(first.0 + 8 * n);
-        debug_assert!(!F::is_present(memory.read(at)), "a page of the extent is mapped already");
-        memory.write(at, leaf + (n << span_lg2));
+    let fits = |height| rest >= span(height) && address & (span(height) - 1) == 0;
+    if !fits(1) {
+        0
+    } else if sizes & span(2) != 0 && fits(2) {
+        2
+    } else if sizes & span(1) != 0 {
+        1
+    } else {
+        0
     }
 }

@@ -3,7 +3,7 @@
 //! A table is named by its height: 0 holds pages, and an entry one height up spans a whole table. The
 //! architectures count the other way round, and each its own.
 
-use iommu_hal::{Geometry, IovaRange, PhysAddr};
+use iommu_hal::{Geometry, PhysAddr};
 
 /// Entries of a table.
 pub(crate) const ENTRIES: u64 = 1 << Geometry::LEVEL_BITS;
@@ -11,14 +11,22 @@ pub(crate) const ENTRIES: u64 = 1 << Geometry::LEVEL_BITS;
 /// The most levels that a table can have: 48 bits of address (`Geometry::input_bits`).
 pub(crate) const MAX_LEVELS: usize = 4;
 
+// The shifts below wrap: a height is less than MAX_LEVELS, and checking that again at each of them would cost
+// as much as the walk.
+
 /// Base-2 logarithm of the bytes that one entry of a table at `height` spans.
 pub(crate) const fn span_lg2(height: u32) -> u32 {
-    Geometry::GRANULE_LG2 + Geometry::LEVEL_BITS * height
+    Geometry::GRANULE_LG2.wrapping_add(Geometry::LEVEL_BITS.wrapping_mul(height))
+}
+
+/// The bytes that one entry of a table at `height` spans.
+pub(crate) const fn span(height: u32) -> u64 {
+    1_u64.wrapping_shl(span_lg2(height))
 }
 
 /// The index of `iova`'s entry in a table at `height`.
 pub(crate) const fn index(iova: u64, height: u32) -> u64 {
-    (iova >> span_lg2(height)) & (ENTRIES - 1)
+    iova.wrapping_shr(span_lg2(height)) & (ENTRIES - 1)
 }
 
 /// Where `iova`'s entry lies in the table `table` at `height`.
@@ -28,12 +36,10 @@ pub(crate) const fn slot(table: PhysAddr, iova: u64, height: u32) -> PhysAddr {
 
 /// The last address that the entry of `iova` in a table at `height` spans.
 pub(crate) const fn last_of(iova: u64, height: u32) -> u64 {
-    iova | ((1 << span_lg2(height)) - 1)
+    iova | (span(height) - 1)
 }
 
-/// Whether all that the entry of `iova` in a table at `height` spans lies in `range`.
-pub(crate) const fn within(range: IovaRange, iova: u64, height: u32) -> bool {
-    let last = last_of(iova, height);
-    let first = last - ((1 << span_lg2(height)) - 1);
-    range.first() <= first && last <= range.last()
+/// Whether both addresses belong to one table of pages.
+pub(crate) const fn in_one_table(first: u64, last: u64) -> bool {
+    first >> span_lg2(1) == last >> span_lg2(1)
 }

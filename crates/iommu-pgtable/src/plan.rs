@@ -5,7 +5,7 @@ use iommu_hal::{PhysAddr, TableMemory};
 use crate::{
     Extent, Mapping, Table,
     fmt::EntryFormat,
-    level::{slot, span_lg2},
+    level::{in_one_table, slot, span, span_lg2},
 };
 
 /// What mapping an [`Extent`] takes.
@@ -52,7 +52,7 @@ pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, ex
     let (first, last) = (extent.iova, extent.last());
     // On the path to the first page, tables below this height are missing.
     let lowest = descend::<F, M>(table, memory, first, 0).height;
-    if first >> span_lg2(1) == last >> span_lg2(1) && extent.bytes < 1 << span_lg2(1) {
+    if in_one_table(first, last) && extent.bytes < span(1) {
         return Plan { frames: lowest };
     }
     let mut frames = 0;
@@ -85,7 +85,7 @@ pub(crate) fn lookup<F: EntryFormat, M: TableMemory>(
         stop.entry = memory.read(slot(stop.table, iova, 0));
     }
     F::is_present(stop.entry).then(|| {
-        let page_bytes = 1 << span_lg2(stop.height);
+        let page_bytes = span(stop.height);
         Mapping {
             pa: PhysAddr(F::address(stop.entry).0 | (iova & (page_bytes - 1))),
             rights: F::rights(stop.entry),

@@ -6,7 +6,7 @@ use crate::{
     Cleared, FramePool, Plan, Reservation, StaleFrames, clear, fill,
     fmt::{ArmStage1, ArmStage2, EntryFormat},
     frames::Residue,
-    level::{MAX_LEVELS, span_lg2},
+    level::{MAX_LEVELS, span},
     plan,
 };
 
@@ -93,7 +93,7 @@ impl Table {
             Format::ArmStage1 => ArmStage1::PAGE_SIZES,
             Format::ArmStage2 => ArmStage2::PAGE_SIZES,
         };
-        let page_sizes = geometry.page_sizes & known & ((2 << span_lg2(top)) - 1);
+        let page_sizes = geometry.page_sizes & known & (2 * span(top) - 1);
         let root = pool.take(reservation, memory, 0, 0);
         if clean {
             memory.clean(root, FRAME_BYTES);
