@@ -133,8 +133,8 @@ impl<R: Registers> Edu<R> {
         self.registers.read64(register::COMMAND) & RUN != 0
     }
 
-    /// Starts to transfer `bytes` bytes between the start of the buffer and `address` (see [`bus_address`]); the
-    /// device interrupts with [`FINISHED`].
+    /// Starts to transfer `bytes` bytes between the start of the buffer and `address` (see [`bus_address`]);
+    /// the device interrupts with [`FINISHED`], also after no bytes.
     ///
     /// # Errors
     /// [`TransferError`]; nothing is started.

@@ -21,7 +21,8 @@ pub struct Task<F> {
 }
 
 impl<F: Future<Output = ()>> Task<F> {
-    /// `future`, not yet begun. It must let no one else keep its address: the task may be overwritten undropped.
+    /// `future`, not yet begun. It must let no one else keep its address: the task may be overwritten without
+    /// dropping it.
     pub(crate) const fn new(future: F) -> Self {
         Self { future: ManuallyDrop::new(future), begun_at: None, finished: false }
     }

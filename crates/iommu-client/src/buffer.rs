@@ -134,6 +134,3 @@ impl DmaBuffer {
         (0..self.words()).map(|index| (index, self.read(index))).find(|&(index, word)| word != pattern(index))
     }
 }
-
-// SAFETY: a buffer owns its memory, wherever it is used from.
-unsafe impl Send for DmaBuffer {}

@@ -28,8 +28,8 @@ const CONNECTED: &str = "the server speaks this version of the protocol";
 
 /// Makes the driver: from the first signal on, the task runs the checks.
 ///
-/// The first signal is the device's: it is made to interrupt here, which shows that its interrupt arrives before
-/// anything rests on it.
+/// The first signal is the device's: it is made to interrupt here, which shows that its interrupt arrives
+/// before anything rests on it.
 pub fn start<'s, M: Machine + 's>(
     mut parts: Parts<M>,
     signals: &'s Signals,

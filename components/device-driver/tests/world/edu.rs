@@ -158,7 +158,7 @@ impl World {
         // SAFETY: inside the region, as asserted.
         let memory = unsafe { region.add(at as usize) };
         for byte in 0..ACCESS as usize {
-            // SAFETY: as above; the driver that owns the memory is not running, and keeps no references into it.
+            // SAFETY: as above; the driver that owns the memory is not running and has no references to it.
             let memory = unsafe { memory.add(byte) };
             if out {
                 // SAFETY: as above.
