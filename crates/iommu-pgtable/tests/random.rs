@@ -147,7 +147,7 @@ fn run(geometry: Geometry, clean: bool, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_says_what_the_reference_says((geometry, clean, steps) in cases()) {

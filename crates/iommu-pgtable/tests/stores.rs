@@ -112,7 +112,8 @@ fn mappings(input_bits: u8) -> Vec<Extent> {
     let extent = |iova, pa, bytes| Extent { iova, pa: PhysAddr(pa), bytes, rights: Rights::READ_WRITE };
     let mut mappings = vec![
         extent(3 * KIB4, 0x7000, KIB4),
-        extent(5 * KIB4, 0xa000, 3 * KIB4),
+        // Into the next cache line of entries, with one.
+        extent(14 * KIB4, 0xa000, 3 * KIB4),
         extent(MIB2 - 2 * KIB4, 9 * MIB2 - 2 * KIB4, 2 * KIB4),
     ];
     if input_bits > 21 {
