@@ -103,6 +103,74 @@ pub fn decode(raw: [u64; 4]) -> Fault {
 mod tests {
     use super::*;
 
+    /// EVENTQ_PROD as a test sets it, and the last value of EVENTQ_CONS.
+    struct Indices {
+        prod: u32,
+        cons: Option<u32>,
+    }
+
+    impl Registers for Indices {
+        fn read32(&mut self, at: u32) -> u32 {
+            assert_eq!(at, offset::EVENTQ_PROD);
+            self.prod
+        }
+        fn write32(&mut self, at: u32, value: u32) {
+            assert_eq!(at, offset::EVENTQ_CONS);
+            self.cons = Some(value);
+        }
+        fn read64(&mut self, _: u32) -> u64 {
+            unreachable!()
+        }
+        fn write64(&mut self, _: u32, _: u64) {
+            unreachable!()
+        }
+    }
+
+    /// Memory in which every record is empty.
+    struct Blank;
+
+    impl TableMemory for Blank {
+        fn base(&self) -> PhysAddr {
+            PhysAddr(0)
+        }
+        fn bytes(&self) -> u64 {
+            0
+        }
+        fn read(&self, _: PhysAddr) -> u64 {
+            0
+        }
+        fn write(&mut self, _: PhysAddr, _: u64) {}
+        fn publish(&mut self) {}
+        fn clean(&mut self, _: PhysAddr, _: u64) {}
+        fn invalidate(&mut self, _: PhysAddr, _: u64) {}
+    }
+
+    #[test]
+    fn an_overflow_met_with_an_empty_queue_is_acknowledged_at_once_and_once() {
+        let mut queue = EventQueue::new(PhysAddr(0), 2, true);
+        let mut regs = Indices { prod: 0, cons: None };
+        assert_eq!(queue.next(&mut regs, &mut Blank), None);
+        assert_eq!(regs.cons, None, "nothing to tell");
+        for (prod, cons, overflows) in [(1 << 31, 1 << 31, 1), (0, 0, 2)] {
+            regs = Indices { prod, cons: None };
+            assert_eq!(queue.next(&mut regs, &mut Blank), None);
+            assert_eq!((regs.cons, queue.overflows), (Some(cons), overflows));
+            regs.cons = None;
+            assert_eq!(queue.next(&mut regs, &mut Blank), None);
+            assert_eq!((regs.cons, queue.overflows), (None, overflows));
+        }
+    }
+
+    #[test]
+    fn an_index_that_no_unit_reports_ends_after_two_laps_at_most() {
+        for prod in [7, 5, 0x000f_fff3, u32::MAX] {
+            let mut queue = EventQueue::new(PhysAddr(0), 2, false);
+            let mut regs = Indices { prod, cons: None };
+            let taken = (0..100).take_while(|_| queue.next(&mut regs, &mut Blank).is_some()).count();
+            assert!(taken < 8, "{taken} records of 4");
+        }
+    }
+
     #[test]
     fn records_of_stopped_accesses_name_address_and_access() {
         let read = u64::from(EventWord1::new().with_read(true));

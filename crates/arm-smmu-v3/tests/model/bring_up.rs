@@ -24,6 +24,9 @@ fn kinds() -> Vec<model::Config> {
         model::Config { command_queue_lg2: 0, event_queue_lg2: 0, ..base.clone() },
         model::Config { aborts_at_reset: true, ..base.clone() },
         model::Config { granules: vec![12], ..base.clone() },
+        model::Config { overrides_types: true, overrides_permissions: true, ..base.clone() },
+        model::Config { hierarchy_disable: false, block_change_level: 0, ..base.clone() },
+        model::Config { always_aborts: false, minor_version: 0, substream_bits: 20, ..base.clone() },
     ];
     for output_bits in [32, 36, 40, 42, 44, 48] {
         kinds.push(model::Config { output_bits, ..base.clone() });

@@ -95,6 +95,25 @@ fn a_timeout_in_attach_or_block_aborts_everything() {
 }
 
 #[test]
+fn a_unit_that_cannot_even_be_turned_off_has_abort_in_every_entry() {
+    let mut board = start(&slow_clock());
+    let space = board.attached();
+    board.map(&space, IOVA, DATA, 12, Rights::READ_WRITE);
+    {
+        let mut faults = board.bench.faults();
+        faults.sync_never_completes = true;
+        faults.cr0_ack = model::Ack::Never;
+    }
+    board.invalidate(&space, IOVA, 1);
+    let Board { unit, memory, clock, bench, .. } = &mut board;
+    let (result, ns) = elapsed(clock, || unit.sync(memory, clock).map(|_| ()));
+    assert!(matches!(result, Err(UnitError::Timeout { .. })), "the first timeout is the one told");
+    assert!(ns < 2 * (SYNC_LIMIT_NS + arm_smmu_v3::REGISTER_LIMIT_NS), "{ns} ns");
+    assert_eq!(unit.error_counts().timeouts, 2);
+    assert_eq!(bench.entry_history(STREAM).last().map(|entry| entry[0]), Some(1), "valid, abort");
+}
+
+#[test]
 fn an_overflow_is_counted_and_acknowledged_and_events_go_on() {
     for event_queue_lg2 in [1, 4, 10, 12] {
         for coherent in [true, false] {
