@@ -3,6 +3,8 @@
 mod bounds;
 mod failures;
 mod machine;
+mod model;
+mod ops;
 mod random;
 mod refusals;
 mod requests;

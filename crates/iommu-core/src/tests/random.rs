@@ -6,171 +6,19 @@ use std::vec;
 use std::vec::Vec;
 
 use iommu_hal::IovaRange;
-use iommu_pgtable::expressible;
 use proptest::prelude::*;
 
 use super::machine::TIMEOUT;
+use super::model::Model;
+use super::ops::{Op, op};
 use super::watch::{Seen, areas, request, space};
 use super::{
-    A, B, ClientId, Geometry, MIB, Machine, MapRequest, PAGE, PLENTY, Progress, Quota, REGION, REGION_BYTES,
-    Refusal, Rights, SMALL, STAGE1, STAGE2, SpaceId, TestCore, core_of, repeat, stream,
+    A, B, ClientId, Geometry, Machine, MapRequest, PAGE, PLENTY, Progress, Quota, REGION_BYTES, Refusal,
+    STAGE1, STAGE2, SpaceId, TestCore, core_of, repeat, stream,
 };
 use crate::area::State;
 use crate::tree::FIRST_FIT_TRIES;
 use crate::{DeviceInfo, Resource};
-
-#[derive(Debug, Clone)]
-enum Op {
-    Alloc,
-    Destroy(SpaceId),
-    Map(MapRequest),
-    /// Goes on with the half-filled area at this place among all, if there is one.
-    Resume(SpaceId, usize),
-    Unmap(SpaceId, u64, u64),
-    Attach(SpaceId, u16),
-    Replace(SpaceId, u16),
-    Detach(u16),
-    Reset,
-    /// The call of the hardware after this many others fails.
-    Fail(u32),
-}
-
-/// Addresses that meet: pages at the bottom, around block boundaries, and at the end of aperture and range.
-fn address() -> impl Strategy<Value = u64> {
-    let last = STAGE2.aperture().last();
-    prop_oneof![
-        8 => (0..16_u64).prop_map(|n| n * PAGE),
-        4 => (0..6_u64).prop_map(|n| n * MIB),
-        3 => (0..4_u64, 0..4_u64).prop_map(|(block, n)| (2 * block + 2) * MIB - 2 * PAGE + n * PAGE),
-        1 => (0..3_u64).prop_map(move |n| last + 1 - n * PAGE),
-        1 => (1..3_u64).prop_map(|n| 0_u64.wrapping_sub(n * PAGE)),
-        1 => any::<u64>(),
-    ]
-}
-
-fn length() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        8 => (1..9_u64).prop_map(|n| n * PAGE),
-        4 => (1..7_u64).prop_map(|n| n * MIB),
-        1 => Just(0),
-        1 => any::<u64>(),
-    ]
-}
-
-fn space_id() -> impl Strategy<Value = SpaceId> {
-    prop_oneof![12 => 1..3_u16, 1 => 0..5_u16].prop_map(SpaceId)
-}
-
-fn map() -> impl Strategy<Value = MapRequest> {
-    let slot = prop_oneof![10 => Just(0), 3 => Just(1), 1 => 2..20_u16];
-    let offset =
-        prop_oneof![(0..8_u64).prop_map(|n| n * PAGE), (0..16_u64).prop_map(|n| n * MIB), any::<u64>()];
-    let generation = prop_oneof![15 => Just(1), 1 => any::<u16>()];
-    let rights = (prop::bool::weighted(0.9), any::<bool>()).prop_map(|(read, write)| Rights { read, write });
-    (space_id(), slot, generation, rights, prop::bool::weighted(0.6), address(), offset, length()).prop_map(
-        |(space, slot, generation, rights, fixed, iova, offset, length)| MapRequest {
-            space,
-            slot,
-            generation,
-            rights,
-            fixed,
-            resume: false,
-            iova,
-            offset,
-            length,
-        },
-    )
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        3 => Just(Op::Alloc),
-        1 => space_id().prop_map(Op::Destroy),
-        20 => map().prop_map(Op::Map),
-        6 => (space_id(), 0..4_usize).prop_map(|(space, nth)| Op::Resume(space, nth)),
-        7 => (space_id(), address(), length())
-            .prop_map(|(space, first, length)| Op::Unmap(space, first, first.wrapping_add(length).wrapping_sub(1))),
-        2 => space_id().prop_map(|space| Op::Unmap(space, 0, u64::MAX)),
-        4 => (space_id(), 0..3_u16).prop_map(|(space, device)| Op::Attach(space, device)),
-        2 => (space_id(), 0..3_u16).prop_map(|(space, device)| Op::Replace(space, device)),
-        2 => (0..3_u16).prop_map(Op::Detach),
-        1 => Just(Op::Reset),
-        2 => (0..6_u32).prop_map(Op::Fail),
-    ]
-}
-
-/// What one client has.
-#[derive(Debug, Default)]
-struct Model {
-    spaces: BTreeMap<u16, Vec<Seen>>,
-    /// Spaces that each device holds, and whether its accesses abort.
-    devices: [(Vec<SpaceId>, bool); 2],
-}
-
-impl Model {
-    fn holds(&self, space: SpaceId) -> bool {
-        self.devices.iter().any(|(spaces, _)| spaces.contains(&space))
-    }
-
-    fn space(&self, id: SpaceId) -> Result<&Vec<Seen>, Refusal> {
-        self.spaces.get(&id.0).ok_or(Refusal::NoSuchSpace(id))
-    }
-
-    /// The range of a fixed MAP, or the alignment of another, or why it is refused; but for lack of memory.
-    fn map(&self, map: &MapRequest, geometry: &Geometry) -> Result<(Option<IovaRange>, u64), Refusal> {
-        let areas = self.space(map.space)?;
-        let (base, bytes, granted) = match map.slot {
-            0 => (REGION, REGION_BYTES, Rights::READ_WRITE),
-            1 => (SMALL, PAGE, Rights::READ),
-            slot => return Err(Refusal::NoSuchRegion(slot)),
-        };
-        let (offset, length, aperture) = (map.offset, map.length, geometry.aperture());
-        let range = IovaRange::from_length(map.iova, length);
-        let source = u128::from(offset) + u128::from(length);
-        let iova = if map.fixed { map.iova } else { 0 };
-        let meets = range.and_then(|range| areas.iter().find(|area| area.range.overlaps(range)));
-        let largest = 1 << geometry.page_sizes.ilog2();
-        let align = (0..).map(|n| PAGE << n).take_while(|&align| {
-            align <= length.max(PAGE) && base.0.wrapping_add(offset).is_multiple_of(align) && align <= largest
-        });
-        let align = align.last().unwrap_or(PAGE);
-        Err(if map.generation != 1 {
-            Refusal::StaleRegion { asked: map.generation, current: 1 }
-        } else if source > u128::from(bytes) {
-            Refusal::OutOfRegion { offset, length, bytes }
-        } else if !granted.covers(map.rights) {
-            Refusal::NotPermitted { asked: map.rights, granted }
-        } else if [iova, offset, length].iter().any(|value| value % PAGE != 0) {
-            Refusal::Misaligned(0)
-        } else if length == 0 {
-            Refusal::ZeroLength
-        } else if map.fixed && range.is_none() {
-            Refusal::Overflow { first: map.iova }
-        } else if map.fixed && !range.is_some_and(|range| aperture.covers(range)) {
-            Refusal::Reserved { range: aperture, aperture }
-        } else if map.fixed && meets.is_some() {
-            Refusal::Overlap(aperture)
-        } else if map.rights.is_none() {
-            Refusal::NoRights
-        } else if !expressible(geometry.format, map.rights) {
-            Refusal::NotExpressible(map.rights)
-        } else {
-            return Ok((range.filter(|_| map.fixed), align));
-        })
-    }
-
-    /// The lowest place for `length` bytes, never 0.
-    fn fit(&self, id: SpaceId, geometry: &Geometry, length: u64, align: u64) -> Option<u64> {
-        let mut at = PAGE.max(align);
-        for area in &self.spaces[&id.0] {
-            if at + length <= area.range.first() {
-                break;
-            }
-            at = at.max((area.range.last() + 1).next_multiple_of(align));
-        }
-        (at + length - 1 <= geometry.aperture().last()).then_some(at)
-    }
-}
 
 struct World {
     machine: Machine,

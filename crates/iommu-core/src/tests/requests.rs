@@ -154,6 +154,26 @@ fn what_a_filling_area_shares_may_go_before_it_is_resumed() {
 }
 
 #[test]
+fn what_was_reserved_and_not_needed_is_given_back() {
+    let machine = Machine::default();
+    let mut core = core(&machine);
+    let (id, _) = core.ioas_alloc(A).unwrap();
+    request(&mut core, &machine, |core| core.map(A, &fixed(id, 5 * MIB, 0, PAGE))).unwrap();
+    // The table of its last page exists already.
+    request(&mut core, &machine, |core| core.map(A, &fixed(id, 4 * MIB - PAGE, 0, 2 * PAGE))).unwrap();
+    assert_eq!((core.usage(A).frames, core.frames.reserved()), (4, 0));
+    // And so for one that takes several requests.
+    let map = fixed(id, 2 * MIB, PAGE, 2 * MIB - PAGE);
+    request(&mut core, &machine, |core| map_all(core, A, &map)).unwrap();
+    let map = fixed(id, 8 * MIB - PAGE, 0, 4 * MIB + 2 * PAGE);
+    request(&mut core, &machine, |core| core.map(A, &fixed(id, 13 * MIB, 0, PAGE))).unwrap();
+    assert!(core.map(A, &map).unwrap().more);
+    request(&mut core, &machine, |core| core.map(A, &fixed(id, 11 * MIB, 0, PAGE))).unwrap_err();
+    repeat(|| request(&mut core, &machine, |core| core.map(A, &MapRequest { resume: true, ..map }))).unwrap();
+    assert_eq!(core.frames.reserved(), 0);
+}
+
+#[test]
 fn clients_do_not_meet() {
     let machine = Machine::default();
     let mut core = core(&machine);
