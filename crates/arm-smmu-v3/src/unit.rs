@@ -103,7 +103,8 @@ impl<R: Registers> SmmuV3<R> {
     #[cold]
     fn make_good<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Result<(), UnitError> {
         self.rejected = None;
-        for command in [Command::CFGI_ALL, Command::TLBI_NSNH_ALL, Command::SYNC] {
+        // Translations last: until old entries are forgotten, more may be made with them.
+        for command in [Command::CFGI_ALL, Command::SYNC, Command::TLBI_NSNH_ALL, Command::SYNC] {
             self.push(memory, clock, command)?;
         }
         self.drain(memory, clock)?;
@@ -266,6 +267,28 @@ impl<R: Registers> SmmuV3<R> {
         self.forget_entry(memory, clock, stream, old)
     }
 
+    /// Makes the entry of `stream` say `binding`.
+    fn point_at<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        stream: Stream,
+        binding: &Binding,
+    ) -> Result<(), UnitError> {
+        if self.rejected.is_some() {
+            // The unit may not have forgotten what an earlier change left behind.
+            self.complete(memory, clock)?;
+        }
+        let entry = match binding.geometry.format {
+            Format::ArmStage1 => {
+                let at = self.prepare_context(memory, stream, binding);
+                stage1_entry(&self.features, at)
+            }
+            Format::ArmStage2 => stage2_entry(&self.features, binding),
+        };
+        self.change_entry(memory, clock, stream, &entry)
+    }
+
     /// Writes the context descriptor for `binding` where the unit does not look, and gives its place.
     fn prepare_context<M: TableMemory>(
         &mut self,
@@ -316,14 +339,7 @@ impl<R: Registers> Unit for SmmuV3<R> {
             return Err(UnitError::OutOfOrder);
         }
         let stream = self.table.streams[index];
-        let entry = match geometry.format {
-            Format::ArmStage1 => {
-                let at = self.prepare_context(memory, stream, binding);
-                stage1_entry(&self.features, at)
-            }
-            Format::ArmStage2 => stage2_entry(&self.features, binding),
-        };
-        let changed = self.change_entry(memory, clock, stream, &entry);
+        let changed = self.point_at(memory, clock, stream, binding);
         if changed.is_err() && !self.out_of_order {
             // The first error is the one to tell; this one has the same cause.
             let _ = self.abort_entry(memory, clock, stream);

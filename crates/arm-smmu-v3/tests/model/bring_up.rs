@@ -75,6 +75,30 @@ fn blocks_of_every_size_are_forgotten_with_and_without_range_commands() {
 }
 
 #[test]
+fn tables_that_are_taken_out_are_forgotten_too() {
+    for kind in kinds() {
+        let mut board = start(&kind);
+        let space = board.attached();
+        let (page, bytes) = (0x60_0000, 1 << 21);
+        board.map(&space, page, DATA, 12, Rights::READ_WRITE);
+        board.bench.dma_write(STREAM, page, &[1]).expect("a write");
+        // The table of the last level goes, then another comes in its place.
+        board.map(&space, page, 0, 21, Rights::NONE);
+        let Board { unit, memory, clock, .. } = &mut board;
+        let range = IovaRange::from_length(page, bytes).unwrap();
+        unit.invalidate(memory, clock, space.tag, &space.geometry, range, true).expect("invalidate");
+        board.sync();
+        assert!(board.bench.dma_write(STREAM, page + PAGE, &[1]).is_err());
+        assert!(board.bench.dma_write(STREAM, page, &[1]).is_err(), "{kind:?}");
+        board.map(&space, page, DATA + PAGE, 12, Rights::READ_WRITE);
+        board.bench.dma_write(STREAM, page, &[2]).expect("a write");
+        let mut byte = [0];
+        board.bench.memory().peek(DATA + PAGE, &mut byte);
+        assert_eq!(byte, [2], "{kind:?}");
+    }
+}
+
+#[test]
 fn a_unit_left_on_is_taken_over_without_a_moment_of_bypass() {
     let kind = model::Config::default();
     let mut states = vec![LeftOn::default()];
