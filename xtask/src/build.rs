@@ -1,7 +1,6 @@
 //! Builds the programs of an image: protection domains and the embedded kernel.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -65,7 +64,7 @@ pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf
 /// A tool is missing or the kernel does not build.
 pub fn build_kernel(root: &Path) -> Result<PathBuf> {
     let mut cargo = Compiler::find(KERNEL_TARGET)?.cargo("build", KERNEL_TARGET, &[]);
-    cargo.current_dir(root).arg("--target-dir").arg(target_folder(root));
+    cargo.current_dir(root).arg("--target-dir").arg(bare_folder(root));
     cargo.args([
         "--release",
         "--package",
@@ -84,20 +83,18 @@ fn pd_cargo(root: &Path, subcommand: &str, sdk: Sdk<'_>) -> Result<Command> {
     let script = root.join("platform/embedded/sel4-microkit/pd.ld");
     let flags = [format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
     let mut cargo = Compiler::find(PD_TARGET)?.cargo(subcommand, PD_TARGET, &flags);
-    cargo.current_dir(root).arg("--target-dir").arg(target_folder(root));
+    cargo.current_dir(root).arg("--target-dir").arg(bare_folder(root));
     cargo.env("MICROKIT_BOARD", sdk.board).env("MICROKIT_CONFIG", sdk.config);
     Ok(cargo)
 }
 
 /// Bare-metal builds have a folder of their own: another compiler may build them.
-fn target_folder(root: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |folder| root.join(folder))
-        .join("bare")
+fn bare_folder(root: &Path) -> PathBuf {
+    crate::target_folder(root).join("bare")
 }
 
 fn output_folder(root: &Path, target: &str) -> PathBuf {
-    target_folder(root).join(target).join("release")
+    bare_folder(root).join(target).join("release")
 }
 
 fn run(mut cargo: Command, what: &str) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::{
     build::{self, Sdk},
     image,
     policy::{self, PCI_BLOB, Policy, SERVER_BLOB},
+    refusal::Refusal,
     sdf::{self, Files, System},
 };
 
@@ -46,26 +47,44 @@ pub struct Described {
     pub clients: Vec<String>,
 }
 
-/// Reads and checks a system description and a policy.
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name in messages.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { name: path.display().to_string(), text })
+    }
+}
+
+/// Checks a system description and its policy; prefill files come from `folders`.
 ///
 /// # Errors
-/// The first rule that is broken, or a file that cannot be read.
-pub fn describe(system: &Path, policy: Option<&Path>, board: &Board) -> Result<Described> {
-    let read = |path: &Path| {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        anyhow::Ok((path.display().to_string(), text))
-    };
+/// The first rule that is broken.
+pub fn describe(
+    system: &Source,
+    policy: Option<&Source>,
+    board: &Board,
+    folders: Vec<PathBuf>,
+) -> Result<Described, Refusal> {
     let generated = if policy.is_some() { vec![SERVER_BLOB.into(), PCI_BLOB.into()] } else { vec![] };
-    let folders = system.parent().map(Path::to_path_buf).into_iter().collect();
-    let (name, text) = read(system)?;
-    let mut system = System::parse(&name, &text, &Files { folders, generated })?;
+    let mut system = System::parse(&system.name, &system.text, &Files { folders, generated })?;
     sdf::check::check(&system, board)?;
     let mut clients = vec![];
-    if let Some(path) = policy {
-        let (name, text) = read(path)?;
-        let policy = Policy::parse(&name, &text)?;
+    if let Some(source) = policy {
+        let policy = Policy::parse(&source.name, &source.text)?;
         let checked = policy::check(&policy, &system, board)?;
-        policy::compile(&checked, &mut system)?;
+        policy::compile(&checked, &mut system);
         clients = policy.client_pds();
     }
     sdf::embedded::check(&system, board)?;
@@ -81,7 +100,9 @@ impl Recipe {
         let board = Board::read(&self.root, &self.board)?;
         let config = image::CONFIGS.iter().find(|(name, _)| *name == self.config);
         let (_, config) = config.with_context(|| format!("no configuration '{}'", self.config))?;
-        let described = describe(&self.system, self.policy.as_deref(), &board)?;
+        let policy = self.policy.as_deref().map(Source::read).transpose()?;
+        let folders = self.system.parent().map(Path::to_path_buf).into_iter().collect();
+        let described = describe(&Source::read(&self.system)?, policy.as_ref(), &board, folders)?;
         let programs = self.programs(&described.system)?;
         let image = image::build(&described.system, &board, *config, &programs)?;
         let kernel = match &self.kernel {

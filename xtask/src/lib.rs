@@ -1,13 +1,16 @@
 //! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks the tree.
 
+pub mod arrows;
 pub mod board;
 pub mod build;
 pub mod builder;
+pub mod check;
 pub mod image;
 pub mod policy;
 pub mod qemu;
 pub mod refusal;
 pub mod sdf;
+pub mod test;
 pub mod toolchain;
 pub mod transcript;
 

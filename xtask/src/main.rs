@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use xtask::{
     board::{self, Board},
     builder::Recipe,
-    qemu,
+    check, qemu, test,
     transcript::Verdict,
 };
 
@@ -28,6 +28,10 @@ enum Command {
     Image(Image),
     /// Builds the image, boots it in QEMU and counts the checks that it prints.
     Run(Run),
+    /// Checks format, lints, documentation, dependencies and where unsafe code is.
+    Check,
+    /// Runs all tests, then the image as `run` does.
+    Test(Run),
 }
 
 #[derive(Args)]
@@ -100,7 +104,7 @@ impl Run {
         let run = qemu::Run {
             board: &Board::read(&recipe.root, &recipe.board)?,
             image: &recipe.output,
-            iommu: self.iommu.as_deref(),
+            iommu: self.iommu.as_deref().filter(|iommu| !iommu.is_empty()),
             icount: self.icount,
             timeout: Duration::from_secs(self.timeout),
             awaited: &awaited,
@@ -127,8 +131,21 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("{}", relative(&recipe.output).display());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run(run) => Ok(if run.run()?.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Run(run) => Ok(status(run.run()?.print())),
+        Command::Check => Ok(status(check::check(&xtask::root())?)),
+        Command::Test(run) => {
+            let mut all = test::workspace(&xtask::root())?;
+            match run.run() {
+                Ok(verdict) => all.add(verdict),
+                Err(error) => all.complain(format!("{error:#}")),
+            }
+            Ok(status(all.print()))
+        }
     }
+}
+
+fn status(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `path` as the user would write it here.

@@ -127,14 +127,3 @@ fn read_lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     });
     receiver
 }
-
-impl Verdict {
-    /// Prints the complaints, then the counts as the last line; whether all is well.
-    pub fn print(&self) -> bool {
-        for complaint in &self.complaints {
-            println!("FAIL run: {complaint}");
-        }
-        println!("{} passed, {} failed", self.passed, self.failed);
-        self.failed == 0
-    }
-}

@@ -134,6 +134,30 @@ impl Judge {
     }
 }
 
+impl Verdict {
+    /// Adds a complaint.
+    pub fn complain(&mut self, complaint: String) {
+        self.complaints.push(complaint);
+        self.failed += 1;
+    }
+
+    /// Adds what another run amounts to.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.complaints.extend(other.complaints);
+    }
+
+    /// Prints the complaints, then the counts as the last line; whether all is well.
+    pub fn print(&self) -> bool {
+        for complaint in &self.complaints {
+            println!("FAIL run: {complaint}");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

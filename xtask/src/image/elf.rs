@@ -74,7 +74,7 @@ impl Program {
         if !segments.iter().any(|segment| segment.perms.execute && segment.range().holds(page)) {
             return Err(format!("begins at {entry:#x}, where it has no code"));
         }
-        let named = file.symbols().filter(|symbol| symbol.is_definition());
+        let named = file.symbols().filter(|symbol| !symbol.is_undefined());
         let symbols = named
             .filter_map(|symbol| Some((symbol.name().ok()?.to_string(), (symbol.address(), symbol.size()))))
             .collect();

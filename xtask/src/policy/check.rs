@@ -1,7 +1,7 @@
 //! The rules of a policy: names, units and clients.
 
 use iommu_protocol::ring;
-use iommu_server::policy::{MAX_CLIENTS, MAX_DEVICES, MAX_GRANTS};
+use iommu_server::policy::{MAX_CLIENTS, MAX_GRANTS};
 use toml::Spanned;
 
 use super::{Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, grants, pci};
@@ -74,7 +74,6 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
             policy.refuse(device, format!("device '{name}' has no client; give it to one or remove it"))
         );
     }
-    context.fault_rings(&clients)?;
     context.limits(&clients)?;
     let pci_host = match (context.pci_host, host_blob, &source.pci_host) {
         (Some((pd, _)), Some(blob), Some(name)) => {
@@ -338,30 +337,11 @@ impl Context<'_> {
         Ok(map.vaddr)
     }
 
-    fn fault_rings(&self, clients: &[CheckedClient]) -> Result<(), Refusal> {
-        let ring = |index: usize| Some(clients[index].fault_ring_vaddr).filter(|&vaddr| vaddr != 0);
-        for (index, client) in self.policy.source.client.iter().enumerate() {
-            if let Some(name) = &client.get_ref().fault_ring
-                && (0..index).any(|other| ring(other) == ring(index))
-            {
-                return Err(self
-                    .policy
-                    .refuse(name, "another client has this fault ring; give each its own"));
-            }
-        }
-        Ok(())
-    }
-
     /// Checks that what is promised to all clients together exists.
     fn limits(&self, clients: &[CheckedClient]) -> Result<(), Refusal> {
         let source = &self.policy.source;
-        let devices: usize = clients.iter().map(|client| client.devices.len()).sum();
         let grants: usize = clients.iter().map(|client| client.grants.len()).sum();
-        for (what, count, most) in [
-            ("clients", clients.len(), MAX_CLIENTS),
-            ("devices", devices, MAX_DEVICES),
-            ("grants", grants, MAX_GRANTS),
-        ] {
+        for (what, count, most) in [("clients", clients.len(), MAX_CLIENTS), ("grants", grants, MAX_GRANTS)] {
             if count > most {
                 return Err(self.policy.refuse(
                     &source.server,

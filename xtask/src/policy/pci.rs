@@ -115,7 +115,8 @@ fn device(context: &Context<'_>, device: &Device) -> Result<CheckedDevice, Refus
         return Err(policy.refuse(
             &device.pci,
             format!(
-                "the PCI host maps configuration space of {buses} buses; make '{}' larger",
+                "bus {:#04x}: '{}' has configuration space of {buses} bus(es) only; make it larger",
+                requester >> 8,
                 context.system.regions[ecam].name
             ),
         ));

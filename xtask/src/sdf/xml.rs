@@ -53,13 +53,16 @@ impl<'a> Element<'a> {
 
     /// Refuses text in or between the elements below it.
     pub fn no_text(&self) -> Result<(), Refusal> {
-        let is_text = |node: &Node<'_, '_>| node.text().is_some_and(|text| !text.trim().is_empty());
-        match self.node.descendants().find(|node| node.is_text() && is_text(node)) {
-            Some(node) => Err(self
-                .place_at(node.range().start)
-                .refuse("text has no meaning in a system description; put it in a comment")),
-            None => Ok(()),
+        for node in self.node.descendants().filter(Node::is_text) {
+            let text = node.text().unwrap_or_default();
+            if !text.trim().is_empty() {
+                let blank = text.len() - text.trim_start().len();
+                return Err(self
+                    .place_at(node.range().start + blank)
+                    .refuse("text has no meaning in a system description; put it in a comment"));
+            }
         }
+        Ok(())
     }
 
     /// Refuses attributes other than `known` and elements in an element that takes none.

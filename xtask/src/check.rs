@@ -1,0 +1,172 @@
+//! `cargo xtask check`: what must hold of the tree beyond its tests.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{arrows, target_folder, toolchain::Compiler};
+
+/// The files that may have `unsafe` in them, or folders of such files.
+const UNSAFE_FILES: [&str; 6] = [
+    "components/device-driver/src/main.rs",
+    "components/iommu-server/src/main.rs",
+    "components/pci-host/src/main.rs",
+    "crates/iommu-hal/src/real/",
+    "platform/embedded/kernel/src/arch/",
+    "platform/embedded/sel4-microkit/",
+];
+
+/// What is built for bare metal: target, arguments.
+const BARE: [(&str, &[&str]); 2] = [
+    (
+        "aarch64-unknown-none",
+        &[
+            "--package=iommu-server",
+            "--package=device-driver",
+            "--package=pci-host",
+            "--features=iommu-server/pd,device-driver/pd,pci-host/pd",
+        ],
+    ),
+    ("aarch64-unknown-none-softfloat", &["--package=embedded-kernel", "--features=kernel"]),
+];
+
+type Check = fn(&Path) -> Result<()>;
+
+/// Runs all checks and says how each went; whether all is well.
+///
+/// # Errors
+/// A tool is missing.
+pub fn check(root: &Path) -> Result<bool> {
+    let checks: [(&str, Check); 7] = [
+        ("format", |root| cargo(root, &["fmt", "--all", "--check"], &[])),
+        ("clippy", |root| {
+            let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny=warnings"];
+            cargo(root, &arguments, &[])
+        }),
+        ("documentation", |root| {
+            let arguments = ["doc", "--quiet", "--workspace", "--no-deps"];
+            cargo(root, &arguments, &[("RUSTDOCFLAGS", "--deny=warnings")])
+        }),
+        ("bare metal", bare_metal),
+        ("arrows", arrows::check),
+        ("lock file", lock_file),
+        ("unsafe files", unsafe_files),
+    ];
+    let mut failed = 0;
+    for (name, check) in checks {
+        match check(root) {
+            Ok(()) => println!("ok {name}"),
+            Err(error) => {
+                failed += 1;
+                println!("FAIL {name}: {error:#}");
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", checks.len() - failed);
+    Ok(failed == 0)
+}
+
+fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args(arguments).envs(variables.iter().copied());
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo {} found something", arguments.join(" "));
+    Ok(())
+}
+
+/// The programs of the image: linted where the compiler that builds them has clippy beside it, else only checked.
+fn bare_metal(root: &Path) -> Result<()> {
+    for (target, arguments) in BARE {
+        let compiler = Compiler::find(target)?;
+        let mut cargo = compiler.cargo("check", target, &[]);
+        cargo.current_dir(root).arg("--target-dir").arg(target_folder(root).join("bare-check"));
+        cargo.args(arguments).stderr(Stdio::piped());
+        let output = cargo.output().context("cannot run cargo")?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let warned =
+            text.lines().any(|line| line.starts_with("warning: ") && !line.contains("future version"));
+        if warned || !output.status.success() {
+            eprint!("{text}");
+            bail!("the programs for {target} do not build without warnings");
+        }
+    }
+    Ok(())
+}
+
+/// A git dependency would break every build that cannot reach it.
+fn lock_file(root: &Path) -> Result<()> {
+    let path = root.join("Cargo.lock");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    match text.lines().find(|line| line.starts_with("source = \"git+")) {
+        Some(line) => bail!("Cargo.lock has a git dependency, {line}; use a release from crates.io"),
+        None => Ok(()),
+    }
+}
+
+fn unsafe_files(root: &Path) -> Result<()> {
+    let mut found = vec![];
+    for folder in ["components", "crates", "platform", "xtask"] {
+        rust_files(&root.join(folder), &mut found)?;
+    }
+    for path in found {
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+        if let Some(line) = unsafe_line(&text)
+            && !UNSAFE_FILES.iter().any(|allowed| name.starts_with(allowed))
+        {
+            bail!("{name}:{line} has unsafe code, but is not in the list of xtask/src/check.rs");
+        }
+    }
+    Ok(())
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            rust_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The first line of `text` that has the word `unsafe` outside comments and strings.
+fn unsafe_line(text: &str) -> Option<usize> {
+    let word = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let outside_strings = code.split('"').step_by(2);
+        outside_strings
+            .flat_map(|part| part.split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
+            .any(|word| word == "unsafe")
+    };
+    text.lines().position(word).map(|index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_code_is_told_from_words() {
+        assert_eq!(unsafe_line("fn f() {}\n    unsafe { f() }\n"), Some(2));
+        assert_eq!(unsafe_line("#[unsafe(no_mangle)]"), Some(1));
+        assert_eq!(unsafe_line("// unsafe\n#![forbid(unsafe_code)]\nlet a = \"unsafe\"; // unsafe\n"), None);
+    }
+
+    #[test]
+    fn git_sources_are_found() {
+        let root = env::temp_dir().join(format!("xtask-lock-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        fs::write(root.join("Cargo.lock"), "source = \"registry+x\"\n").unwrap();
+        assert!(lock_file(&root).is_ok());
+        fs::write(root.join("Cargo.lock"), "source = \"git+x\"\n").unwrap();
+        assert!(lock_file(&root).is_err());
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

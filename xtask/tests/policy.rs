@@ -1,0 +1,151 @@
+//! The policy blobs of the default system: read back by those who obey them.
+
+use std::path::Path;
+
+use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, Policy};
+use pci_host::policy::{BarEntry, FunctionEntry, PciPolicy};
+use xtask::{
+    board::{self, Board},
+    builder::{Source, describe},
+    sdf::System,
+};
+use zerocopy::IntoBytes;
+
+fn read(system: &str, policy: &str) -> Result<System, String> {
+    let board = Board::read(&xtask::root(), board::DEFAULT).unwrap();
+    let system = Source { name: "system.xml".into(), text: system.into() };
+    let policy = Source { name: "policy.toml".into(), text: policy.into() };
+    let described = describe(&system, Some(&policy), &board, vec![]);
+    described.map(|described| described.system).map_err(|refusal| refusal.to_string())
+}
+
+fn base(file: &str) -> String {
+    std::fs::read_to_string(Path::new("tests/refusals/base").join(file)).unwrap()
+}
+
+/// What fills `region`, as words.
+fn blob(system: &System, region: &str) -> Vec<u64> {
+    let region = &system.regions[system.region(region).unwrap()];
+    let bytes = region.prefill.as_ref().unwrap().bytes.as_ref().unwrap();
+    assert_eq!(bytes.len() as u64, region.bytes);
+    bytes.as_chunks().0.iter().map(|&word| u64::from_le_bytes(word)).collect()
+}
+
+#[test]
+fn the_default_system_is_good() {
+    let file = |name| std::fs::read_to_string(xtask::root().join(name)).unwrap();
+    read(&file("system.xml"), &file("policy.toml")).unwrap();
+}
+
+#[test]
+fn the_server_reads_its_policy() {
+    let system = read(&base("system.xml"), &base("policy.toml")).unwrap();
+    let words = blob(&system, "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    assert_eq!(policy.header.pci_host_channel, 0);
+    assert_eq!(policy.units.len(), 1);
+    let client = |fault_ring_vaddr, channel| ClientEntry {
+        fault_ring_vaddr,
+        areas: 4096,
+        frames: 1024,
+        channel,
+        reserved: [0; 7],
+    };
+    assert_eq!(policy.clients, [client(0x2200_0000, 1), client(0x2201_0000, 2)]);
+    let device = |stream, client| DeviceEntry { stream, client, unit: 0, reserved: [0; 2] };
+    assert_eq!(policy.devices, [device(0x10, 0), device(0x18, 1)]);
+    let grant =
+        |bytes, client, region, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
+    assert_eq!(
+        policy.grants,
+        [
+            grant(0x20_0000, 0, 0, 3),
+            grant(0x1000, 0, 1, 1),
+            grant(0x20_0000, 1, 2, 3),
+            grant(0x1000, 1, 3, 1)
+        ]
+    );
+}
+
+#[test]
+fn the_pci_host_reads_its_policy() {
+    let system = read(&base("system.xml"), &base("policy.toml")).unwrap();
+    let words = blob(&system, "pci_policy");
+    let policy = PciPolicy::parse(words.as_bytes()).unwrap();
+    let function =
+        |requester, channel| FunctionEntry { requester, channel, reserved: 0, stream: requester.into() };
+    assert_eq!(policy.functions, [function(0x10, 1), function(0x18, 2)]);
+    let bar = |paddr, function| BarEntry { paddr, bytes: 0x10_0000, function, bar: 0 };
+    assert_eq!(policy.bars, [bar(0x1000_0000, 0), bar(0x1010_0000, 1)]);
+}
+
+#[test]
+fn two_clients_share_a_region_that_both_map() {
+    let system = base("system.xml").replace(
+        r#"<map mr="edu1_constants" vaddr="0x31000000""#,
+        "<map mr=\"edu0_dma\" vaddr=\"0x40000000\" perms=\"r\" />\n        \
+         <map mr=\"edu1_constants\" vaddr=\"0x31000000\"",
+    );
+    let share = |rights| {
+        let line = r#"{ region = "edu1_constants", rights = "r" },"#;
+        base("policy.toml").replace(line, &format!("{{ region = \"edu0_dma\", rights = \"{rights}\" }},"))
+    };
+    let words = blob(&read(&system, &share("r")).unwrap(), "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    let shared: Vec<_> = policy
+        .grants
+        .iter()
+        .filter(|grant| grant.region == 0)
+        .map(|grant| (grant.client, grant.rights))
+        .collect();
+    assert_eq!(shared, [(0, server::RIGHT_READ | server::RIGHT_WRITE), (1, server::RIGHT_READ)]);
+    assert_eq!(
+        read(&system, &share("rw")).unwrap_err(),
+        "policy.toml:48:37: 'edu1_driver' maps 'edu0_dma' read-only, so its devices must not write it"
+    );
+}
+
+/// The base with `clients` more clients, each with `grants` regions of its own that the server knows.
+fn crowd(clients: usize, grants: usize) -> (String, String) {
+    let (mut regions, mut pds, mut channels) = (String::new(), String::new(), String::new());
+    let (mut setvars, mut entries) = (String::new(), String::new());
+    for region in 0..grants {
+        regions += &format!("<memory_region name=\"m{region}\" size=\"0x1000\" />\n");
+        setvars +=
+            &format!("<setvar symbol=\"region_paddr_{:02}\" region_paddr=\"m{region}\" />\n", region + 4);
+    }
+    for client in 0..clients {
+        pds += &format!("<protection_domain name=\"c{client}\"><program_image path=\"c.elf\" />\n");
+        entries += &format!("\n[[client]]\npd = \"c{client}\"\nareas = 1\nframes = 1\nregions = [\n");
+        for region in 0..grants {
+            pds += &format!("<map mr=\"m{region}\" vaddr=\"{}\" />\n", 0x4000_0000 + region * 0x1000);
+            entries += &format!("{{ region = \"m{region}\", rights = \"rw\" }},\n");
+        }
+        entries += "]\n";
+        pds += "</protection_domain>\n";
+        let id = if client < 37 { client + 3 } else { client + 6 };
+        channels += &format!(
+            "<channel><end pd=\"iommu_server\" id=\"{id}\" /><end pd=\"c{client}\" id=\"0\" pp=\"true\" /></channel>\n"
+        );
+    }
+    let system = base("system.xml")
+        .replace("<irq irq=\"106\"", &format!("{setvars}<irq irq=\"106\""))
+        .replace("</system>", &format!("{regions}{pds}{channels}</system>"));
+    (system, base("policy.toml") + &entries)
+}
+
+#[test]
+fn what_the_server_does_not_hold_is_refused() {
+    let (system, policy) = crowd(5, 10);
+    read(&system, &policy).unwrap();
+    let (system, policy) = crowd(31, 0);
+    assert_eq!(
+        read(&system, &policy).unwrap_err(),
+        "policy.toml:4:10: 33 clients, but the server holds 32; remove some"
+    );
+    let (system, policy) = crowd(5, 25);
+    assert_eq!(
+        read(&system, &policy).unwrap_err(),
+        "policy.toml:4:10: 129 grants, but the server holds 128; remove some"
+    );
+}
