@@ -1,4 +1,6 @@
 //! Messages, replies and signals, with the scheduling contexts that travel along (seL4 16.0.0, MCS).
+//!
+//! What lies on the way of a call and its reply is inlined: calls are what servers are measured by.
 
 use crate::domain::State;
 use crate::kernel::Kernel;

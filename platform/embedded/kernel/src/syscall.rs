@@ -52,8 +52,7 @@ impl Kernel {
     }
 
     fn send_receive<M: Machine>(&mut self, machine: &mut M, pd: usize, to: Register, reply: bool) {
-        // The monitor has the highest priority on seL4 and yet runs only once the sender blocks or is preempted
-        // behind the receive: what it does comes last.
+        // The monitor runs after the whole system call, whatever its priority: what it does comes last.
         let gives_context = self.caps[pd].lookup(machine.register(pd, to)) == Some(Cap::Monitor);
         if !gives_context {
             self.invoke(machine, pd, to, FIRST_HALF);

@@ -72,8 +72,11 @@ impl Board {
 
     /// Lets the PDs' interrupts and the timer's come.
     pub(super) fn enable_irqs(&mut self) -> Result<(), BadIrq> {
-        let timer = Irq { pd: 0, number: TIMER, id: 0, edge: 0, reserved: [0; 6] };
-        for irq in self.image.irqs.iter().chain([&timer]) {
+        let own = Irq { pd: 0, number: TIMER, id: 0, edge: 0, reserved: [0; 6] };
+        if self.image.irqs.iter().any(|irq| irq.number == TIMER) {
+            return Err(BadIrq(TIMER));
+        }
+        for irq in self.image.irqs.iter().chain([&own]) {
             let id = irq_id(irq.number).filter(|_| irq.number < self.gic.typer().num_irqs());
             let id = id.ok_or(BadIrq(irq.number))?;
             self.gic.set_trigger(id, if irq.edge != 0 { Trigger::Edge } else { Trigger::Level });
@@ -82,7 +85,7 @@ impl Board {
         Ok(())
     }
 
-    /// Takes the interrupt that is pending, if any: its number, and whether it is the kernel's timer.
+    /// Takes the interrupt that is pending, if any.
     pub(super) fn take_irq(&mut self) -> Option<IntId> {
         self.gic.get_and_acknowledge_interrupt(GROUP)
     }

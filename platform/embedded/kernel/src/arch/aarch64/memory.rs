@@ -34,6 +34,9 @@ pub(super) const GIC_DISTRIBUTOR: u64 = 0x0800_0000;
 pub(super) const GIC_CPU: u64 = 0x0801_0000;
 pub(super) const UART: u64 = 0x0900_0000;
 
+/// Physical addresses have 40 bits.
+const PHYSICAL_END: u64 = 1 << 40;
+
 /// A PD's addresses have 48 bits.
 const USER_END: u64 = 1 << 48;
 
@@ -63,7 +66,7 @@ pub(super) const BOOT_MEMORY: El1Attributes = KERNEL_DATA.difference(El1Attribut
 pub(super) enum MemoryError {
     /// A load, by index, outside RAM or in the kernel's part of it.
     LoadOutside(usize, u64, u64),
-    /// A map, by index, of the kernel's memory or the interrupt controller.
+    /// A map, by index, of the kernel's memory or the interrupt controller, or of what no processor reaches.
     MapForbidden(usize, u64, u64),
     /// A map, by index, that is both writable and executable.
     WritableCode(usize),
@@ -86,7 +89,8 @@ impl fmt::Display for MemoryError {
             ),
             Self::MapForbidden(index, paddr, bytes) => write!(
                 f,
-                "map {index} ({bytes:#x} bytes at {paddr:#x}) touches the kernel's memory or interrupt controller"
+                "map {index} ({bytes:#x} bytes at {paddr:#x}) touches the kernel's memory or interrupt \
+                 controller, or ends above {PHYSICAL_END:#x}"
             ),
             Self::WritableCode(index) => write!(f, "map {index} is both writable and executable"),
             Self::MapTooHigh(index, vaddr) => {
@@ -142,7 +146,7 @@ pub(super) fn check(image: &Image<'_>) -> Result<(), MemoryError> {
     }
     for (index, map) in image.maps.iter().enumerate() {
         let range = map.paddr..map.paddr + map.bytes;
-        if overlap(&range, &WINDOW) || overlap(&range, &GIC) {
+        if overlap(&range, &WINDOW) || overlap(&range, &GIC) || range.end > PHYSICAL_END {
             return Err(MemoryError::MapForbidden(index, map.paddr, map.bytes));
         }
         if map.flags & (flags::WRITE | flags::EXECUTE) == flags::WRITE | flags::EXECUTE {
