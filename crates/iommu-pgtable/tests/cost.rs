@@ -111,6 +111,16 @@ fn a_table_full_of_pages_goes_with_one_store() {
 }
 
 #[test]
+fn a_table_of_blocks_goes_with_one_store_once_the_tables_below_it_are_gone() {
+    let mut rig = rig();
+    map(&mut rig, page(GIB1));
+    map(&mut rig, Extent { bytes: 3 * MIB2, ..page(GIB1 + MIB2) });
+    rig.unmap(GIB1, GIB1 + KIB4 - 1, 1);
+    let (_, writes) = cost(&mut rig, |rig| rig.unmap(GIB1, 2 * GIB1 - 1, 1));
+    assert_eq!(writes, UNMAP_WRITES);
+}
+
+#[test]
 fn a_plan_does_not_depend_on_the_length() {
     let mut rig = rig();
     let all = Extent { iova: 0, pa: PhysAddr(0), bytes: (1 << 48) - KIB4, rights: Rights::READ };

@@ -61,9 +61,13 @@ impl Rig {
         while done < extent.bytes {
             let could = budget.saturating_add(slice);
             budget = could;
+            let left = reservation.frames();
             let step = self.fill(&mut reservation, &rest(&extent, done), &mut budget);
             assert!(budget <= could && step <= extent.bytes - done);
             assert!(step > 0 || could < Table::MIN_BUDGET, "no progress with a budget of {could}");
+            if step == 0 {
+                assert_eq!((reservation.frames(), budget), (left, could), "tables without a leaf");
+            }
             done += step;
         }
         let used = reserved - reservation.frames();
