@@ -112,6 +112,7 @@ fn a_half_done_removal_goes_on_in_another_request() {
     let machine = Machine::default();
     let mut core = core(&machine);
     let (id, _) = core.ioas_alloc(A).unwrap();
+    core.attach(A, id, 0).unwrap();
     // No table is wholly inside, so that each page costs a store.
     let length = 2 * MIB - 2 * PAGE;
     for iova in [2 * MIB + PAGE, 4 * MIB + PAGE] {
@@ -122,12 +123,16 @@ fn a_half_done_removal_goes_on_in_another_request() {
     let half = areas(&core, space(&core, A, id))[0];
     assert_eq!((half.state, half.range.first()), (State::Removing, 4 * MIB + PAGE));
     assert!(half.cursor > 0 && half.cursor < length);
+    // What went is invalidated, no more and no less.
+    let range = IovaRange::new(2 * MIB + PAGE, half.range.first() + half.cursor - 1).unwrap();
+    let invalidate = Call::Invalidate { tag: DomainTag(1), range, tables: true };
+    assert_eq!(machine.take_calls(), [(0, invalidate), (0, Call::Sync)]);
     // Its addresses stay taken, and it is no mapping to resume.
     let map = fixed(id, 4 * MIB + PAGE, 0, length);
     assert_eq!(core.map(A, &map), Err(Refusal::Overlap(half.range)));
     let resume = MapRequest { resume: true, ..map };
     assert_eq!(core.map(A, &resume), Err(Refusal::NotMapped(half.range)));
-    let bytes = repeat(|| request(&mut core, &machine, |core| core.ioas_destroy(A, id)));
+    let bytes = repeat(|| request(&mut core, &machine, |core| core.unmap(A, id, 0, u64::MAX)));
     assert_eq!(bytes, Ok(length));
 }
 
