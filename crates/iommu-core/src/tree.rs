@@ -36,13 +36,11 @@ pub struct Spot {
     depth: usize,
     /// The deepest level of the path whose area lies higher than the spot's end.
     successor: usize,
-    /// The deepest area of the path that lies lower than the spot's end; kept by [`Tree::locate`] alone.
-    predecessor: AreaIndex,
 }
 
 impl Spot {
     /// A way to nowhere, to be overwritten.
-    pub const NEW: Self = Self { path: [NONE; MAX_DEPTH], depth: 0, successor: NO_LEVEL, predecessor: NONE };
+    pub const NEW: Self = Self { path: [NONE; MAX_DEPTH], depth: 0, successor: NO_LEVEL };
 }
 
 /// The areas of one address space.
@@ -67,7 +65,7 @@ impl Tree {
     #[inline]
     pub fn locate(&self, areas: &[Area], range: IovaRange, spot: &mut Spot) -> Result<(), AreaIndex> {
         let mut at = self.root;
-        let (mut depth, mut successor, mut predecessor) = (0, NO_LEVEL, NONE);
+        let (mut depth, mut successor) = (0, NO_LEVEL);
         while at != NONE {
             spot.path[depth] = at;
             let area = &areas[at as usize];
@@ -75,14 +73,13 @@ impl Tree {
                 successor = depth;
                 at = area.left;
             } else if area.last < range.first() {
-                predecessor = at;
                 at = area.right;
             } else {
                 return Err(at);
             }
             depth += 1;
         }
-        (spot.depth, spot.successor, spot.predecessor) = (depth, successor, predecessor);
+        (spot.depth, spot.successor) = (depth, successor);
         Ok(())
     }
 
@@ -213,30 +210,37 @@ impl Tree {
     /// Links `index`, an area in no tree, at the spot that [`Tree::locate`] gave for its range.
     #[inline(always)]
     pub fn insert(&mut self, areas: &mut [Area], spot: &Spot, index: AreaIndex) {
-        let below = if spot.predecessor == NONE { 0 } else { areas[spot.predecessor as usize].last + 1 };
+        let Area { first, last, .. } = areas[index as usize];
+        let parent = if spot.depth == 0 { NONE } else { spot.path[spot.depth - 1] };
+        // The first free address below.
+        let free = if spot.successor != NO_LEVEL {
+            let next = &mut areas[spot.path[spot.successor] as usize];
+            let free = next.first - next.hole;
+            next.hole = next.first - last - 1;
+            free
+        } else if parent != NONE {
+            // Every turn was to the right.
+            areas[parent as usize].last + 1
+        } else {
+            0
+        };
         let area = &mut areas[index as usize];
-        let (first, last) = (area.first, area.last);
-        area.hole = first - below;
+        area.hole = first - free;
         area.max_hole = area.hole;
         area.left = NONE;
         area.right = NONE;
         area.height = 1;
-        if spot.successor != NO_LEVEL {
-            let next = &mut areas[spot.path[spot.successor] as usize];
-            next.hole = next.first - last - 1;
+        if parent == NONE {
+            self.root = index;
+            return;
         }
-        match spot.depth {
-            0 => self.root = index,
-            depth => {
-                let parent = &mut areas[spot.path[depth - 1] as usize];
-                if first < parent.first {
-                    parent.left = index;
-                } else {
-                    parent.right = index;
-                }
-                self.retrace(areas, spot);
-            }
+        let parent = &mut areas[parent as usize];
+        if first < parent.first {
+            parent.left = index;
+        } else {
+            parent.right = index;
         }
+        self.retrace(areas, spot);
     }
 
     /// Takes out the area at the end of `spot`, which [`Tree::find`] has found; it stays taken in the areas.
