@@ -11,6 +11,7 @@
 //! - Budget equals period: a scheduling context whose budget is spent goes to the end of its priority's turn.
 //! - A PD's fault goes to no handler: it is reported on the console, and the PD never runs again. Callers that
 //!   wait for it wait for ever, as on seL4 when nobody handles the fault.
+//! - What PDs print comes a line at a time.
 //! - Messages carry no capabilities.
 //! - Thread, address space and fault endpoint capabilities have no operations (seL4's error
 //!   `IllegalOperation`).
@@ -34,6 +35,7 @@ mod caps;
 mod domain;
 mod ipc;
 mod kernel;
+mod lines;
 mod machine;
 mod message;
 mod schedule;
@@ -43,5 +45,6 @@ mod tests;
 
 pub use caps::{MAX_IRQS, SetupError};
 pub use kernel::{Kernel, MAX_PRIORITY};
+pub use lines::Lines;
 pub use machine::{Cause, Machine, PdSet, Register};
 pub use message::{MAX_WORDS, MessageInfo, REGISTER_WORDS};

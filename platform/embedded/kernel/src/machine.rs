@@ -50,8 +50,8 @@ pub trait Machine {
     fn arm(&mut self, at: Option<u64>);
     /// Lets an interrupt through or holds it back.
     fn mask(&mut self, irq: u32, masked: bool);
-    /// Prints one byte of a PD's output.
-    fn put_char(&mut self, byte: u8);
+    /// Prints one byte of the output of `pd`.
+    fn put_char(&mut self, pd: usize, byte: u8);
     /// Reports that `pd` has stopped for good, and who waits for its reply for ever.
     fn report(&mut self, pd: usize, cause: Cause, waiting: PdSet);
 }

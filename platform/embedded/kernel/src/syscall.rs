@@ -44,7 +44,7 @@ impl Kernel {
             NB_WAIT => self.receive_from(machine, pd, false, false),
             YIELD => self.end_turn(pd),
             DEBUG_PUT_CHAR if self.prints => {
-                machine.put_char(machine.register(pd, Register::Capability) as u8);
+                machine.put_char(pd, machine.register(pd, Register::Capability) as u8);
             }
             _ => self.stop_pd(machine, pd, Cause::UnknownSystemCall(number)),
         }

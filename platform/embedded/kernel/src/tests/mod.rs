@@ -186,7 +186,7 @@ impl Machine for Arrays {
     fn mask(&mut self, irq: u32, masked: bool) {
         self.masked.insert(irq, masked);
     }
-    fn put_char(&mut self, byte: u8) {
+    fn put_char(&mut self, _pd: usize, byte: u8) {
         self.output.push(char::from(byte));
     }
     fn report(&mut self, pd: usize, cause: Cause, waiting: PdSet) {

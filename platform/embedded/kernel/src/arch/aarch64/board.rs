@@ -11,7 +11,7 @@ use aarch64_cpu::registers::{
 use arm_gic::gicv2::GicV2;
 use arm_gic::{IntId, InterruptGroup, Trigger};
 use embedded_image::{Image, Irq, MAX_PDS};
-use embedded_kernel::{Cause, Machine, PdSet, Register};
+use embedded_kernel::{Cause, Lines, Machine, PdSet, Register};
 
 use super::console::Console;
 use super::fault;
@@ -53,6 +53,7 @@ pub(super) struct Board {
     float: Float,
     gic: GicV2<'static>,
     pub(super) console: Console,
+    lines: Lines,
 }
 
 impl Board {
@@ -67,7 +68,7 @@ impl Board {
         let frames = core::array::from_fn(|pd| {
             image.pds.get(pd).map_or(Frame::new(0, 0), |pd| Frame::new(pd.entry, pd.stack_top))
         });
-        Self { image, frames, spaces, present: None, float: Float::new(), gic, console }
+        Self { image, frames, spaces, present: None, float: Float::new(), gic, console, lines: Lines::NEW }
     }
 
     /// Lets the PDs' interrupts and the timer's come.
@@ -189,8 +190,8 @@ impl Machine for Board {
         }
     }
 
-    fn put_char(&mut self, byte: u8) {
-        self.console.put(byte);
+    fn put_char(&mut self, pd: usize, byte: u8) {
+        self.lines.put(pd, byte, |byte| self.console.put(byte));
     }
 
     fn report(&mut self, pd: usize, cause: Cause, waiting: PdSet) {
@@ -201,6 +202,7 @@ impl Machine for Board {
         let address = fault::address_of(class).unwrap_or(pc);
         let names = waiting_names(&self.image, waiting);
         let name = self.name(pd);
+        self.lines.end(pd, |byte| self.console.put(byte));
         let line = &mut self.console;
         // Writing to the console cannot fail.
         let _ = write!(line, "kernel: PD '{name}' stopped: ");
