@@ -140,3 +140,22 @@ fn a_gibibyte_of_pages() {
     // One for each table of pages, and one for what is above them where nothing else is left.
     assert!(rig.ram.writes() <= 1 + 511 + 511 + 1, "{} stores", rig.ram.writes());
 }
+
+#[test]
+fn clearing_crosses_from_any_table_to_the_next_and_leaves_neighbours() {
+    for geometry in geometries() {
+        for border in [MIB2, GIB1, 512 * GIB1] {
+            if border >= 1 << geometry.input_bits {
+                continue;
+            }
+            for slice in [1, 5, UNLIMITED] {
+                let mut rig = Rig::new(geometry, 16, false);
+                rig.map(extent(border - 5 * KIB4, 0, KIB4), UNLIMITED).unwrap();
+                rig.map(extent(border + 5 * KIB4, 0, KIB4), UNLIMITED).unwrap();
+                rig.map(extent(border - 3 * KIB4, MIB2, 6 * KIB4), UNLIMITED).unwrap();
+                rig.unmap(border - 3 * KIB4, border + 3 * KIB4 - 1, slice);
+                rig.check();
+            }
+        }
+    }
+}
