@@ -3,8 +3,11 @@
 
 .PHONY: run test check image bench setup
 
-run test check image bench:
+run test image bench:
 	@sh ./setup cargo xtask $@ $(ARGS)
 
+check:
+	@sh ./setup --lints cargo xtask $@ $(ARGS)
+
 setup:
-	@sh ./setup
+	@sh ./setup --lints

@@ -82,8 +82,9 @@ impl Compiler {
         if self.builds_core {
             // Building `core` is an unstable option, which a stable compiler takes when told so.
             cargo.env("RUSTC_BOOTSTRAP", "1");
-            cargo.arg("-Zbuild-std=core,alloc,compiler_builtins");
-            cargo.arg("-Zbuild-std-features=compiler-builtins-mem");
+            cargo.args(["-Zbuild-std=core,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"]);
+            // What future compilers think of another version's `core` is of no use here.
+            cargo.env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never");
         }
         cargo
     }
