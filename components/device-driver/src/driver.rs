@@ -280,20 +280,21 @@ impl<'s, M: Machine> Driver<'s, M> {
         Ok(())
     }
 
-    /// Lets the device transfer a page's bytes at `iova`, which is to be stopped from `fault_at` on: the server
-    /// signals, and the ring has a record of just that.
+    /// Lets the device transfer a page's bytes at `iova`, which is to be stopped from one of `stopped_at` on:
+    /// the server signals, and the ring has a record of just that. Returns where it was stopped.
     pub(crate) async fn attack(
         &mut self,
         direction: Direction,
         iova: u64,
         reason: u16,
-        fault_at: u64,
-    ) -> Result<(), Failure> {
+        stopped_at: &[u64],
+    ) -> Result<u64, Failure> {
         let access = match direction {
             Direction::In => access::READ,
             Direction::Out => access::WRITE,
         };
-        let expected = Fault { reason, access, iova: Some(fault_at), device: DEVICE.0, stream: self.stream };
+        let first = stopped_at.first().copied();
+        let mut expected = Fault { reason, access, iova: first, device: DEVICE.0, stream: self.stream };
         self.signals.take(Signal::Server);
         self.transfer(direction, iova, PAGE).await?;
         let mut record = self.next_fault()?;
@@ -304,10 +305,14 @@ impl<'s, M: Machine> Driver<'s, M> {
         }
         let record = record.ok_or(Failure::new("the fault record", expected, "none"))?;
         self.burst = Some(record);
+        if stopped_at.contains(&record.iova) {
+            expected.iova = Some(record.iova);
+        }
         same("the fault record", expected, Fault::from(&record))?;
         self.signals.wait(Signal::Server).await;
         self.no_fault()?;
-        self.rest_unchanged()
+        self.rest_unchanged()?;
+        Ok(record.iova)
     }
 
     /// The next record in the ring that is no rest of a burst seen before.

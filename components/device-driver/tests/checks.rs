@@ -46,6 +46,16 @@ fn what_was_tried_is_said() {
     }
 }
 
+#[test]
+fn a_device_with_all_address_bits_is_stopped_at_the_physical_address() {
+    let lines = run(Wrong::WideMask, PLAIN);
+    for (lines, name) in lines.iter().zip(NAMES) {
+        passes(lines, name);
+    }
+    let expected = "(physical address 0x40201000; the device puts 0x40201000 on the bus)";
+    assert!(lines[0].iter().any(|line| line.ends_with(expected)), "{lines:#?}");
+}
+
 /// The failures of both drivers.
 fn failures(wrong: Wrong) -> Vec<String> {
     let lines = run(wrong, PLAIN);

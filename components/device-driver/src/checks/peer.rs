@@ -76,10 +76,11 @@ impl<M: Machine> Driver<'_, M> {
         self.tell(format_args!("{what} (IOVA {VICTIM_AT:#x})"), outcome);
         let address = self.peer_memory.wrapping_add(VICTIM_OFFSET);
         let outcome = self.peer_memory(space, address).await;
-        let (what, seen) = ("the peer by DMA: a write to its memory is stopped", bus_address(address));
+        let seen = outcome.unwrap_or(bus_address(address));
+        let what = "the peer by DMA: a write to its memory is stopped";
         self.tell(
             format_args!("{what} (physical address {address:#x}; the device puts {seen:#x} on the bus)"),
-            outcome,
+            outcome.map(drop),
         );
     }
 
@@ -111,14 +112,16 @@ impl<M: Machine> Driver<'_, M> {
     async fn peer_iova(&mut self, space: &Space) -> Result<(), Failure> {
         let secret = self.fresh();
         self.load(space, secret).await?;
-        self.attack(Direction::Out, VICTIM_AT, reason::NOT_MAPPED, VICTIM_AT).await?;
-        self.attack(Direction::In, VICTIM_AT, reason::NOT_MAPPED, VICTIM_AT).await?;
+        self.attack(Direction::Out, VICTIM_AT, reason::NOT_MAPPED, &[VICTIM_AT]).await?;
+        self.attack(Direction::In, VICTIM_AT, reason::NOT_MAPPED, &[VICTIM_AT]).await?;
         self.dump(space, |_| 0).await
     }
 
-    async fn peer_memory(&mut self, space: &Space, address: u64) -> Result<(), Failure> {
+    /// Aims at the physical `address`; what of it the IOMMU sees depends on the mask that the device was made
+    /// with.
+    async fn peer_memory(&mut self, space: &Space, address: u64) -> Result<u64, Failure> {
         let secret = self.fresh();
         self.load(space, secret).await?;
-        self.attack(Direction::Out, address, reason::NOT_MAPPED, bus_address(address)).await
+        self.attack(Direction::Out, address, reason::NOT_MAPPED, &[bus_address(address), address]).await
     }
 }

@@ -46,13 +46,13 @@ impl<M: Machine> Driver<'_, M> {
     async fn never_mapped_write(&mut self, space: &Space) -> Result<(), Failure> {
         let secret = self.fresh();
         self.load(space, secret).await?;
-        self.attack(Direction::Out, NEVER_WRITTEN, reason::NOT_MAPPED, NEVER_WRITTEN).await
+        self.attack(Direction::Out, NEVER_WRITTEN, reason::NOT_MAPPED, &[NEVER_WRITTEN]).await.map(drop)
     }
 
     async fn never_mapped_read(&mut self, space: &Space) -> Result<(), Failure> {
         let secret = self.fresh();
         self.load(space, secret).await?;
-        self.attack(Direction::In, NEVER_READ, reason::NOT_MAPPED, NEVER_READ).await?;
+        self.attack(Direction::In, NEVER_READ, reason::NOT_MAPPED, &[NEVER_READ]).await?;
         self.dump(space, |_| 0).await
     }
 
@@ -61,7 +61,7 @@ impl<M: Machine> Driver<'_, M> {
         self.load(space, secret).await?;
         let page = self.take(piece, before)?;
         let mapped = self.map(space, page, Rights::READ, iova)?;
-        self.attack(Direction::Out, iova, reason::PERMISSION, iova).await?;
+        self.attack(Direction::Out, iova, reason::PERMISSION, &[iova]).await?;
         let page = self.unmap(mapped)?;
         unchanged("the memory behind the mapping", &page, before)?;
         self.put(piece, page);
@@ -79,7 +79,7 @@ impl<M: Machine> Driver<'_, M> {
         let mut page = self.unmap(mapped)?;
         unchanged("the memory that the device wrote", &page, secret)?;
         page.fill(|index| before.word(index));
-        self.attack(Direction::Out, UNMAPPED_AT, reason::NOT_MAPPED, UNMAPPED_AT).await?;
+        self.attack(Direction::Out, UNMAPPED_AT, reason::NOT_MAPPED, &[UNMAPPED_AT]).await?;
         unchanged("the memory that was mapped", &page, before)?;
         self.put(Piece::Destination, page);
         Ok(())
@@ -92,7 +92,7 @@ impl<M: Machine> Driver<'_, M> {
         let next = self.take(Piece::High, behind)?;
         let mapped = self.map(space, page, Rights::READ_WRITE, EDGE_AT)?;
         let half = PAGE / 2;
-        self.attack(Direction::Out, EDGE_AT + half, reason::NOT_MAPPED, EDGE_AT + PAGE).await?;
+        self.attack(Direction::Out, EDGE_AT + half, reason::NOT_MAPPED, &[EDGE_AT + PAGE]).await?;
         let page = self.unmap(mapped)?;
         let kept = half as usize / size_of::<u64>();
         let expected = |index: usize| match index.checked_sub(kept) {

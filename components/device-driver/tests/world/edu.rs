@@ -85,7 +85,9 @@ impl World {
         assert!(inside >= BUFFER_AT && inside - BUFFER_AT + edu.count <= u64::from(BUFFER_BYTES));
         let (inside, count) = ((inside - BUFFER_AT) as usize, edu.count);
         if self.sides[side].bus_master {
-            self.transfer(side, out, inside, bus_address(outside), count);
+            let wide = self.wrong == Wrong::WideMask;
+            let address = if wide { outside } else { bus_address(outside) };
+            self.transfer(side, out, inside, address, count);
         } else if !out {
             self.sides[side].edu.buffer[inside..][..count as usize].fill(0);
         }

@@ -20,6 +20,8 @@ const MOST_STEPS: u32 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
     Nothing,
+    /// Nothing is: the devices were made with all address bits.
+    WideMask,
     /// Accesses that no mapping allows go to the driver's own memory.
     NothingStopped,
     /// Read-only mappings can be written.
