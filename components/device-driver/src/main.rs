@@ -101,11 +101,8 @@ struct Server(Channel);
 
 impl Call for Server {
     fn call(&mut self, label: u64, words: &Words) -> (u64, Words) {
-        let words = words.as_slice();
-        with_msg_regs_mut(|registers| registers[..words.len()].copy_from_slice(words));
-        let reply = self.0.pp_call(MessageInfo::new(label, words.len()));
-        let received =
-            |registers: &[u64]| Words::from_slice(registers.get(..reply.count()).unwrap_or(registers));
-        (reply.label(), with_msg_regs(received))
+        let count = with_msg_regs_mut(|registers| words.store(registers));
+        let reply = self.0.pp_call(MessageInfo::new(label, count));
+        (reply.label(), with_msg_regs(|registers| Words::load(reply.count(), registers)))
     }
 }

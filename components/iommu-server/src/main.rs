@@ -135,18 +135,11 @@ impl Handler for HandlerImpl {
         let Some(server) = &mut self.server else {
             return Ok(MessageInfo::new(Status::HardwareFailed.label(), 0));
         };
-        let words = with_msg_regs(|registers| {
-            Words::from_slice(registers.get(..message.count()).unwrap_or(registers))
-        });
+        let words = with_msg_regs(|registers| Words::load(message.count(), registers));
         let answer = server.call(channel.index() as u8, message.label(), &words);
-        let reply = answer.words.as_slice();
-        with_msg_regs_mut(|registers| {
-            for (to, from) in registers.iter_mut().zip(reply) {
-                *to = *from;
-            }
-        });
+        let count = with_msg_regs_mut(|registers| answer.words.store(registers));
         notify(answer.notify);
-        Ok(MessageInfo::new(answer.status.label(), reply.len()))
+        Ok(MessageInfo::new(answer.status.label(), count))
     }
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {

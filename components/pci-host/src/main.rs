@@ -61,11 +61,10 @@ impl Call for Server {
 }
 
 fn received(message: &MessageInfo) -> Words {
-    with_msg_regs(|registers| Words::from_slice(registers.get(..message.count()).unwrap_or(registers)))
+    with_msg_regs(|registers| Words::load(message.count(), registers))
 }
 
 fn to_send(label: u64, words: &Words) -> MessageInfo {
-    let words = words.as_slice();
-    with_msg_regs_mut(|registers| registers[..words.len()].copy_from_slice(words));
-    MessageInfo::new(label, words.len())
+    let count = with_msg_regs_mut(|registers| words.store(registers));
+    MessageInfo::new(label, count)
 }

@@ -3,8 +3,8 @@
 /// Most words in a request or a reply.
 pub const WORDS: usize = 4;
 
-/// The words of one message: how many there are, then the words; those past the count are zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The words of one message: how many there are, then the words; those past the count mean nothing.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Words {
     count: usize,
     words: [u64; WORDS],
@@ -32,7 +32,25 @@ impl Words {
         Self { count: from.len(), words }
     }
 
+    /// The message of `count` words in message registers, of which there are at least [`WORDS`]. Copies a fixed
+    /// number of words: counting costs more.
+    #[inline]
+    pub fn load(count: usize, registers: &[u64]) -> Self {
+        Self { count, words: registers.first_chunk().copied().unwrap_or_default() }
+    }
+
+    /// Puts the words into message registers, of which there are at least [`WORDS`]; says how many they are.
+    /// Registers past the count are written too.
+    #[inline]
+    pub fn store(&self, registers: &mut [u64]) -> usize {
+        if let Some(first) = registers.first_chunk_mut() {
+            *first = self.words;
+        }
+        self.count
+    }
+
     /// The words.
+    #[inline]
     pub fn as_slice(&self) -> &[u64] {
         &self.words[..self.count.min(WORDS)]
     }
@@ -42,6 +60,14 @@ impl Words {
         self.as_slice().get(index).copied().unwrap_or(0)
     }
 }
+
+impl PartialEq for Words {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Words {}
 
 /// A channel's own name for one of its address spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -313,10 +339,10 @@ impl Opcode {
         }
     }
 
-    /// Bits of word 0 that must be zero.
+    /// Bits of word 0, where there is one, that must be zero.
     const fn reserved_bits(self) -> u64 {
         match self {
-            Self::Map => 0,
+            Self::Version | Self::IoasAlloc | Self::Reset | Self::Map => 0,
             Self::Attach | Self::Replace | Self::IsAttached => !0xffff_ffff,
             _ => !0xffff,
         }

@@ -86,3 +86,20 @@ fn fault_records_unpack_what_they_pack() {
     assert_eq!((record.device(), record.reason(), record.access()), (0x1234, 2, 2));
     assert_eq!(record.iova(), Some(0x8000));
 }
+
+#[test]
+fn words_pass_through_message_registers() {
+    let mut registers = [9; 120];
+    assert_eq!(Words::new([1, 2, 3]).store(&mut registers), 3);
+    assert_eq!(registers[..5], [1, 2, 3, 0, 9]);
+    assert_eq!(Words::load(2, &registers), Words::new([1, 2]));
+    assert_ne!(Words::load(2, &registers), Words::new([1, 2, 3]));
+    assert_eq!(Words::load(120, &registers).as_slice(), [1, 2, 3, 0]);
+    assert_eq!(Request::decode(4, &Words::load(120, &registers)), Err(MessageError::WrongCount));
+    for (request, label, words) in GOLDEN {
+        let mut registers = [u64::MAX; 120];
+        registers[..words.len()].copy_from_slice(words);
+        let loaded = Words::load(words.len(), &registers);
+        assert_eq!(Request::decode(label, &loaded), Ok(request), "what lies past the count means nothing");
+    }
+}
