@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 15] = [
+const ARROWS: [Arrow; 16] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -33,6 +33,7 @@ const ARROWS: [Arrow; 15] = [
     ),
     arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit"]),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit"]),
+    arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
     arrow("sel4-microkit", &["sel4-microkit-macros"]),
@@ -43,7 +44,7 @@ const ARROWS: [Arrow; 15] = [
 const BUILDER: &str = "xtask";
 
 /// Components: only the builder depends on them.
-const COMPONENTS: [&str; 3] = ["iommu-server", "device-driver", "pci-host"];
+const COMPONENTS: [&str; 4] = ["iommu-server", "device-driver", "pci-host", "bench"];
 
 /// Checks the dependencies of the workspace at `root`.
 ///

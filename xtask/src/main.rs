@@ -28,6 +28,8 @@ enum Command {
     Image(Image),
     /// Builds the image, boots it in QEMU and counts the checks that it prints.
     Run(Run),
+    /// Runs the benchmark's system as `run` does, in virtual time that counts instructions.
+    Bench(Run),
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
     /// Runs all tests, then the image as `run` does.
@@ -132,6 +134,13 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => Ok(status(run.run()?.print())),
+        Command::Bench(mut run) => {
+            let folder = xtask::root().join("bench");
+            run.image.system.get_or_insert_with(|| folder.join("system.xml"));
+            run.image.policy.get_or_insert_with(|| folder.join("policy.toml"));
+            run.icount = true;
+            Ok(status(run.run()?.print()))
+        }
         Command::Check => Ok(status(check::check(&xtask::root())?)),
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;

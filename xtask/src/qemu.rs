@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -44,17 +44,20 @@ pub struct Run<'a> {
 struct Guest(Arc<Mutex<Child>>);
 
 impl Guest {
-    fn kill(child: &Mutex<Child>) -> Option<std::process::ExitStatus> {
-        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+    fn kill(child: &mut Child) -> Option<ExitStatus> {
         // Killing fails only if QEMU has ended; then waiting returns at once.
         let _ = child.kill();
         child.wait().ok()
+    }
+
+    fn end(&self) -> Option<ExitStatus> {
+        Self::kill(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        Self::kill(&self.0);
+        self.end();
     }
 }
 
@@ -86,8 +89,10 @@ impl Run<'_> {
         let guest = Guest(Arc::new(Mutex::new(child)));
         let interrupted = guest.0.clone();
         ctrlc::set_handler(move || {
-            Guest::kill(&interrupted);
-            std::process::exit(INTERRUPTED);
+            // Held to the end, so that nobody judges a run that is being interrupted.
+            let mut child = interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+            Guest::kill(&mut child);
+            process::exit(INTERRUPTED);
         })
         .context("cannot catch signals")?;
         let lines = read_lines(output);
@@ -102,7 +107,7 @@ impl Run<'_> {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => break End::TimedOut(self.timeout),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let status = Guest::kill(&guest.0).map(|status| status.to_string());
+                    let status = guest.end().map(|status| status.to_string());
                     break End::Exited(status.unwrap_or_else(|| "no status".into()));
                 }
             }

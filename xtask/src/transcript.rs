@@ -100,7 +100,7 @@ impl Judge {
         }
         let ending = match end {
             End::Over => None,
-            End::TimedOut(after) => Some(format!("nothing more came within {} s", after.as_secs())),
+            End::TimedOut(after) => Some(format!("the run took longer than {} s", after.as_secs())),
             End::Exited(status) => Some(format!("QEMU ended by itself ({status})")),
         };
         let missing = self.missing();
@@ -244,12 +244,12 @@ mod tests {
             judge(&["done a: 0 checks", "b: thinking"], End::TimedOut(Duration::from_secs(60)));
         assert_eq!(
             verdict.complaints[0],
-            "nothing more came within 60 s; waiting for: b; last line: b: thinking"
+            "the run took longer than 60 s; waiting for: b; last line: b: thinking"
         );
         let (silent, _) = judge(&[], End::TimedOut(Duration::from_secs(1)));
         assert_eq!(
             silent.complaints,
-            ["nothing more came within 1 s; waiting for: a, b; last line: there was none"]
+            ["the run took longer than 1 s; waiting for: a, b; last line: there was none"]
         );
         assert_eq!((silent.passed, silent.failed), (0, 1));
     }
