@@ -87,11 +87,11 @@ fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<
     Ok(())
 }
 
-/// The programs of the image: linted where the compiler that builds them has clippy beside it, else only checked.
+/// The programs of the image: linted where the compiler with clippy beside it has the target, else only checked.
 fn bare_metal(root: &Path) -> Result<()> {
     for (target, arguments) in BARE {
         let compiler = Compiler::find(target)?;
-        let mut cargo = compiler.cargo("check", target, &[]);
+        let mut cargo = compiler.cargo(if active_has(target) { "clippy" } else { "check" }, target, &[]);
         cargo.current_dir(root).arg("--target-dir").arg(target_folder(root).join("bare-check"));
         cargo.args(arguments).stderr(Stdio::piped());
         let output = cargo.output().context("cannot run cargo")?;
@@ -104,6 +104,12 @@ fn bare_metal(root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the active compiler has the library of `target`.
+fn active_has(target: &str) -> bool {
+    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    output.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
 /// A git dependency would break every build that cannot reach it.
@@ -166,6 +172,11 @@ mod tests {
         assert_eq!(unsafe_line("fn f() {}\n    unsafe { f() }\n"), Some(2));
         assert_eq!(unsafe_line("#[unsafe(no_mangle)]"), Some(1));
         assert_eq!(unsafe_line("// unsafe\n#![forbid(unsafe_code)]\nlet a = \"unsafe\"; // unsafe\n"), None);
+    }
+
+    #[test]
+    fn a_target_that_nobody_has_is_not_linted() {
+        assert!(!active_has("aarch64-unknown-nowhere"));
     }
 
     #[test]
