@@ -2,7 +2,7 @@
 //!
 //! A backend reaches its registers through [`Registers`], the memory that holds tables and queues through
 //! [`TableMemory`], and time through [`Clock`]; what the layers above reach of a backend is [`Unit`]. On a
-//! board these are the few lines of [`real`], where all the `unsafe` lives; in tests they are a model of the
+//! board these are the few lines of `real`, where all the `unsafe` lives; in tests they are a model of the
 //! hardware or QEMU's device models.
 #![no_std]
 

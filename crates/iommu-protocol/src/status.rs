@@ -1,6 +1,6 @@
 //! How a request ended.
 
-/// The label of a reply. Each refusal names exactly one broken rule; in brackets the errno that a POSIX
+/// The label of a reply. Each refusal names exactly one broken rule; in parentheses the errno that a POSIX
 /// personality would return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
@@ -10,59 +10,59 @@ pub enum Status {
     Ok = 0,
     /// Done as far as the reply says; the same call continues it. Not a refusal.
     Again = 1,
-    /// The label is no opcode [ENOSYS].
+    /// The label is no opcode (ENOSYS).
     UnknownRequest = 2,
-    /// The number of words is wrong, or a reserved bit is set [EINVAL].
+    /// The number of words is wrong, or a reserved bit is set (EINVAL).
     BadMessage = 3,
-    /// The channel is not granted this kind of request [EPERM].
+    /// The channel is not granted this kind of request (EPERM).
     NotAllowed = 4,
-    /// No such address space on this channel [ENOENT].
+    /// No such address space on this channel (ENOENT).
     NoSuchSpace = 5,
-    /// No such device on this channel [ENOENT].
+    /// No such device on this channel (ENOENT).
     NoSuchDevice = 6,
-    /// No such region slot on this channel [ENOENT].
+    /// No such region slot on this channel (ENOENT).
     NoSuchRegion = 7,
-    /// The slot's grant was withdrawn or renewed since [ESTALE].
+    /// The slot's grant was withdrawn or renewed since (ESTALE).
     StaleRegion = 8,
-    /// Offset and length reach outside the region [EINVAL].
+    /// Offset and length reach outside the region (EINVAL).
     OutOfRegion = 9,
-    /// More rights than the region's grant has [EPERM].
+    /// More rights than the region's grant has (EPERM).
     NotPermitted = 10,
-    /// IOVA, offset or length is no multiple of the space's granule [EINVAL].
+    /// IOVA, offset or length is no multiple of the space's granule (EINVAL).
     Misaligned = 11,
-    /// The length is zero [EINVAL].
+    /// The length is zero (EINVAL).
     ZeroLength = 12,
-    /// First plus length passes the last address [EOVERFLOW].
+    /// First plus length passes the last address (EOVERFLOW).
     Overflow = 13,
-    /// The IOVA range touches one that is reserved, or leaves the space's aperture [EINVAL].
+    /// The IOVA range touches one that is reserved, or leaves the space's aperture (EINVAL).
     Reserved = 14,
-    /// The IOVA range overlaps a mapping [EEXIST].
+    /// The IOVA range overlaps a mapping (EEXIST).
     Overlap = 15,
-    /// Neither read nor write was asked for [EINVAL].
+    /// Neither read nor write was asked for (EINVAL).
     NoRights = 16,
-    /// The table format cannot express these rights [EOPNOTSUPP].
+    /// The table format cannot express these rights (EOPNOTSUPP).
     NotExpressible = 17,
-    /// No hole is large enough [ENOSPC].
+    /// No hole is large enough (ENOSPC).
     NoSpace = 18,
-    /// Nothing is mapped in the range [ENOENT].
+    /// Nothing is mapped in the range (ENOENT).
     NotMapped = 19,
-    /// The range cuts through a mapping; nothing was removed [ENOENT].
+    /// The range cuts through a mapping; nothing was removed (ENOENT).
     WouldSplit = 20,
-    /// The object is in use [EBUSY].
+    /// The object is in use (EBUSY).
     Busy = 21,
-    /// The server is out of areas, table frames or spaces [ENOMEM].
+    /// The server is out of areas, table frames or spaces (ENOMEM).
     NoMemory = 22,
-    /// The channel's own quota is used up [ENOMEM].
+    /// The channel's own quota is used up (ENOMEM).
     QuotaExceeded = 23,
-    /// The device is attached already; detach or replace [EBUSY].
+    /// The device is attached already; detach or replace (EBUSY).
     AlreadyAttached = 24,
-    /// The device is not attached [EINVAL].
+    /// The device is not attached (EINVAL).
     NotAttached = 25,
-    /// The device's unit cannot walk this space's tables [EINVAL].
+    /// The device's unit cannot walk this space's tables (EINVAL).
     Incompatible = 26,
-    /// The hardware did not answer in time; what was taken out stays out of use [ETIMEDOUT].
+    /// The hardware did not answer in time; what was taken out stays out of use (ETIMEDOUT).
     HardwareTimeout = 27,
-    /// The unit is out of order; its streams are aborted [EIO].
+    /// The unit is out of order; its streams are aborted (EIO).
     HardwareFailed = 28,
 }
 
