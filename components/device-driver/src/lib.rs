@@ -14,7 +14,7 @@ mod checks;
 mod driver;
 mod edu;
 mod failure;
-#[cfg(feature = "pd")]
+#[cfg(feature = "real")]
 mod mapped;
 mod signals;
 mod task;
@@ -24,7 +24,7 @@ pub use driver::{CONSTANTS_SLOT, MEMORY_SLOT, Machine, Parts};
 pub use edu::{
     BUFFER_BYTES, DMA_MASK, Direction, Edu, FINISHED, Registers, TransferError, bus_address, register,
 };
-#[cfg(feature = "pd")]
+#[cfg(feature = "real")]
 pub use mapped::MappedRegisters;
 pub use signals::{Signal, Signals};
 pub use task::Task;

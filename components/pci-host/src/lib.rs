@@ -13,7 +13,7 @@
 mod bar;
 mod config;
 mod host;
-#[cfg(feature = "pd")]
+#[cfg(feature = "real")]
 mod mapped;
 mod place;
 pub mod policy;
@@ -21,6 +21,6 @@ pub mod policy;
 pub use bar::BarFault;
 pub use config::{ConfigSpace, DEVICES_PER_BUS, FUNCTIONS_PER_DEVICE, Requester};
 pub use host::Host;
-#[cfg(feature = "pd")]
+#[cfg(feature = "real")]
 pub use mapped::Ecam;
 pub use place::{MAX_CAPABILITIES, PlaceError};
