@@ -1,9 +1,10 @@
 # The project's verbs. Each first makes sure that the machine has what it takes; see `setup`.
 # Variables such as IOMMU=none, BOARD and CONFIG reach xtask through the environment; `cargo xtask help` lists them.
+# image and run-image are for seL4: MICROKIT_SDK names Microkit's SDK; docs/microkit.md says more.
 
-.PHONY: run test check image bench setup
+.PHONY: run run-image test check image bench setup
 
-run test image bench:
+run run-image test image bench:
 	@sh ./setup cargo xtask $@ $(ARGS)
 
 check:

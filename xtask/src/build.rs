@@ -97,7 +97,11 @@ fn output_folder(root: &Path, target: &str) -> PathBuf {
     bare_folder(root).join(target).join("release")
 }
 
-fn run(mut cargo: Command, what: &str) -> Result<()> {
+/// Runs `cargo`, which builds `what`.
+///
+/// # Errors
+/// It cannot be run, or fails.
+pub fn run(mut cargo: Command, what: &str) -> Result<()> {
     let status = cargo.status().with_context(|| format!("cannot run {}", cargo.get_program().display()))?;
     ensure!(status.success(), "{what}: the build failed");
     Ok(())

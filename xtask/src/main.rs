@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use xtask::{
     board::{self, Board},
-    builder::Recipe,
+    builder::{self, Kernel, Recipe, Runtime},
     check, qemu, test,
     transcript::Verdict,
 };
@@ -24,12 +24,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds the image of a system for the embedded kernel.
-    Image(Image),
-    /// Builds the image, boots it in QEMU and counts the checks that it prints.
-    Run(Run),
-    /// Runs the benchmark's system as `run` does, in virtual time that counts instructions.
-    Bench(Run),
+    /// Builds the image of a system for seL4, with Microkit's SDK.
+    Image {
+        #[command(flatten)]
+        image: Image,
+        #[command(flatten)]
+        sel4: Sel4,
+    },
+    /// Builds the image for seL4, boots it in QEMU and counts the checks that it prints.
+    RunImage {
+        #[command(flatten)]
+        run: Run,
+        #[command(flatten)]
+        sel4: Sel4,
+    },
+    /// Builds the image for the embedded kernel, boots it in QEMU and counts the checks that it prints.
+    Run {
+        #[command(flatten)]
+        run: Run,
+        /// The embedded kernel's ELF file [default: builds it].
+        #[arg(long)]
+        kernel: Option<PathBuf>,
+    },
+    /// Runs the benchmark's system as `run` does, with an SDK as `run-image` does, in virtual time that counts
+    /// instructions.
+    Bench {
+        #[command(flatten)]
+        run: Run,
+        #[command(flatten)]
+        sel4: Sel4,
+    },
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
     /// Runs all tests, then the image as `run` does.
@@ -71,36 +95,61 @@ struct Image {
     /// A folder with the program images [default: builds the packages of their names].
     #[arg(long)]
     programs: Option<PathBuf>,
-    /// The embedded kernel's ELF file [default: builds it].
-    #[arg(long)]
-    kernel: Option<PathBuf>,
-    /// Where the image goes [default: target/image/BOARD-CONFIG.bin].
+    /// Where the image goes [default: target/image/BOARD-CONFIG.bin, for seL4 target/sel4/BOARD-CONFIG-RUNTIME.img].
     #[arg(long)]
     output: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Sel4 {
+    /// The folder of Microkit's SDK.
+    #[arg(long, env = "MICROKIT_SDK", default_value = "")]
+    sdk: PathBuf,
+    /// The runtime that the protection domains are built with.
+    #[arg(long, env = "RUNTIME", default_value = "rust-sel4")]
+    runtime: Runtime,
+    /// A repository of rust-sel4 with the tag that platform/sel4 pins [default: the one that it names].
+    #[arg(long, env = "RUST_SEL4")]
+    rust_sel4: Option<String>,
+}
+
+impl Sel4 {
+    fn kernel(self) -> Kernel {
+        let rust_sel4 = self.rust_sel4.filter(|repository| !repository.is_empty());
+        Kernel::Sel4(builder::Sel4 { sdk: self.sdk, runtime: self.runtime, rust_sel4 })
+    }
+}
+
 impl Image {
-    fn recipe(self) -> Recipe {
+    fn recipe(self, kernel: Kernel) -> Recipe {
         let root = xtask::root();
         let default = root.join("policy.toml");
         let policy = self.policy.or_else(|| self.system.is_none().then_some(default));
-        let name = format!("{}-{}.bin", self.board, self.config);
+        let target = xtask::target_folder(&root);
+        let name = format!("{}-{}", self.board, self.config);
+        let output = match &kernel {
+            Kernel::Embedded(_) => target.join("image").join(name + ".bin"),
+            Kernel::Sel4(sel4) if sel4.runtime == Runtime::RustSel4 => {
+                target.join("sel4").join(name + "-rust-sel4.img")
+            }
+            Kernel::Sel4(_) => target.join("sel4").join(name + "-embedded.img"),
+        };
         Recipe {
             system: self.system.unwrap_or_else(|| root.join("system.xml")),
             policy,
             board: self.board,
             config: self.config,
             programs: self.programs,
-            kernel: self.kernel,
-            output: self.output.unwrap_or_else(|| xtask::target_folder(&root).join("image").join(name)),
+            kernel,
+            output: self.output.unwrap_or(output),
             root,
         }
     }
 }
 
 impl Run {
-    fn run(self) -> Result<Verdict> {
-        let recipe = self.image.recipe();
+    fn run(self, kernel: Kernel) -> Result<Verdict> {
+        let recipe = self.image.recipe(kernel);
         let mut awaited = recipe.build()?.clients;
         awaited.extend(self.await_pd);
         let run = qemu::Run {
@@ -127,24 +176,26 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Image(image) => {
-            let recipe = image.recipe();
+        Command::Image { image, sel4 } => {
+            let recipe = image.recipe(sel4.kernel());
             recipe.build()?;
             println!("{}", relative(&recipe.output).display());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run(run) => Ok(status(run.run()?.print())),
-        Command::Bench(mut run) => {
+        Command::RunImage { run, sel4 } => Ok(status(run.run(sel4.kernel())?.print())),
+        Command::Run { run, kernel } => Ok(status(run.run(Kernel::Embedded(kernel))?.print())),
+        Command::Bench { mut run, sel4 } => {
             let folder = xtask::root().join("bench");
             run.image.system.get_or_insert_with(|| folder.join("system.xml"));
             run.image.policy.get_or_insert_with(|| folder.join("policy.toml"));
             run.icount = true;
-            Ok(status(run.run()?.print()))
+            let embedded = sel4.sdk.as_os_str().is_empty();
+            Ok(status(run.run(if embedded { Kernel::Embedded(None) } else { sel4.kernel() })?.print()))
         }
         Command::Check => Ok(status(check::check(&xtask::root())?)),
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;
-            match run.run() {
+            match run.run(Kernel::Embedded(None)) {
                 Ok(verdict) => all.add(verdict),
                 Err(error) => all.complain(format!("{error:#}")),
             }

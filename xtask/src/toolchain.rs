@@ -24,7 +24,7 @@ const HINT: &str = "`make setup` installs what is missing";
 
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version(u32, u32);
+pub struct Version(pub u32, pub u32);
 
 impl Version {
     /// The first word of `text` that looks like a version.
@@ -55,18 +55,31 @@ impl Compiler {
     /// # Errors
     /// There is none, or no linker.
     pub fn find(target: &str) -> Result<Self> {
-        let sysroots: Vec<(PathBuf, PathBuf)> = env::var_os("RUSTC")
+        Self::find_from(OLDEST_RUST, target)
+    }
+
+    /// Finds a compiler for `target` as [`Compiler::find`] does, of version `oldest` or later.
+    ///
+    /// # Errors
+    /// There is none, or no linker.
+    pub fn find_from(oldest: Version, target: &str) -> Result<Self> {
+        let sysroots: Vec<(PathBuf, Version, PathBuf)> = env::var_os("RUSTC")
             .map(PathBuf::from)
             .into_iter()
             .chain(on_path("rustc"))
-            .filter_map(|rustc| sysroot(&rustc).map(|sysroot| (rustc, sysroot)))
+            .filter_map(|rustc| sysroot(&rustc).map(|(version, sysroot)| (rustc, version, sysroot)))
             .collect();
-        let with_core = sysroots.iter().find(|(_, sysroot)| has_core(sysroot, target));
-        let builder = || sysroots.iter().find(|(_, sysroot)| has_source(sysroot));
-        let Some((rustc, _)) = with_core.or_else(builder) else {
-            bail!("no Rust compiler of at least 1.95 with `core` for {target}, or with its source: {HINT}");
+        let compilers = || sysroots.iter().filter(|(_, version, _)| *version >= oldest);
+        let with_core = compilers().find(|(_, _, sysroot)| has_core(sysroot, target));
+        let builder = || compilers().find(|(_, _, sysroot)| has_source(sysroot));
+        let Some((rustc, _, _)) = with_core.or_else(builder) else {
+            bail!(
+                "no Rust compiler of at least {}.{} with `core` for {target}, or with its source: {HINT}",
+                oldest.0,
+                oldest.1
+            );
         };
-        let linker = sysroots.iter().find_map(|(rustc, sysroot)| own_linker(rustc, sysroot));
+        let linker = sysroots.iter().find_map(|(rustc, _, sysroot)| own_linker(rustc, sysroot));
         let linker =
             linker.or_else(newest_lld).with_context(|| format!("no linker, rust-lld or ld.lld: {HINT}"))?;
         Ok(Self { rustc: rustc.clone(), builds_core: with_core.is_none(), linker })
@@ -111,11 +124,11 @@ pub fn qemu(program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where `rustc` keeps its libraries; `None` if it does not run or is too old.
-fn sysroot(rustc: &Path) -> Option<PathBuf> {
+/// The version of `rustc` and where it keeps its libraries; `None` if it does not run or is too old.
+fn sysroot(rustc: &Path) -> Option<(Version, PathBuf)> {
     let version = Version::find(&output_of(rustc, &["--version"])?)?;
     let sysroot = output_of(rustc, &["--print", "sysroot"])?;
-    (version >= OLDEST_RUST).then(|| PathBuf::from(sysroot.trim_end()))
+    (version >= OLDEST_RUST).then(|| (version, PathBuf::from(sysroot.trim_end())))
 }
 
 fn has_core(sysroot: &Path, target: &str) -> bool {

@@ -6,6 +6,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+/// What errors of Microkit's monitor begin with. It may follow what a protection domain was about to print.
+const MONITOR: &str = "MON|ERROR: ";
+
+/// What no run survives: a panic of a protection domain or of Microkit's initialiser, an error of its loader, the
+/// end of seL4.
+const ENDS: [&str; 3] = ["panicked", "LDR|ERROR", "halting..."];
+
 /// What a line means for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -43,6 +50,8 @@ pub struct Judge {
     awaited: Vec<String>,
     tallies: BTreeMap<String, Tally>,
     stopped: Option<String>,
+    /// The protection domain whose fault Microkit's monitor is reporting.
+    faulting: Option<String>,
     last_line: String,
 }
 
@@ -56,7 +65,13 @@ struct Tally {
 impl Judge {
     /// Judges a run that is over when each of the protection domains `awaited` is done.
     pub fn new(awaited: &[String]) -> Self {
-        Self { awaited: awaited.to_vec(), tallies: BTreeMap::new(), stopped: None, last_line: String::new() }
+        Self {
+            awaited: awaited.to_vec(),
+            tallies: BTreeMap::new(),
+            stopped: None,
+            faulting: None,
+            last_line: String::new(),
+        }
     }
 
     /// Takes in a line.
@@ -65,7 +80,11 @@ impl Judge {
         if !line.is_empty() {
             self.last_line = line.to_string();
         }
-        if line.contains("panicked") || (line.starts_with("kernel: PD '") && line.contains(" stopped")) {
+        if let Some((_, report)) = line.split_once(MONITOR) {
+            return self.monitor(report);
+        }
+        let of_embedded = line.starts_with("kernel: PD '") && line.contains(" stopped");
+        if of_embedded || ENDS.iter().any(|end| line.contains(end)) {
             self.stopped = Some(line.to_string());
             return Progress::Over;
         }
@@ -82,6 +101,23 @@ impl Judge {
         if self.missing().is_empty() { Progress::Over } else { Progress::Running }
     }
 
+    /// Takes in an error that Microkit's monitor reports. A fault has several lines: that a message came, whose
+    /// fault it is, then what happened.
+    fn monitor(&mut self, report: &str) -> Progress {
+        if report.starts_with("received message") {
+            return Progress::Running;
+        }
+        if let Some(pd) = report.strip_prefix("faulting PD: ") {
+            self.faulting = Some(pd.to_string());
+            return Progress::Running;
+        }
+        self.stopped = Some(match &self.faulting {
+            Some(pd) => format!("PD '{pd}' stopped: {report}"),
+            None => format!("{MONITOR}{report}"),
+        });
+        Progress::Over
+    }
+
     fn tally(&mut self, pd: &str) -> &mut Tally {
         self.tallies.entry(pd.to_string()).or_default()
     }
@@ -95,7 +131,8 @@ impl Judge {
     /// Judges the run, which ended so.
     pub fn verdict(&self, end: &End) -> Verdict {
         let mut complaints = vec![];
-        if let Some(line) = &self.stopped {
+        let faulting = || self.faulting.as_ref().map(|pd| format!("PD '{pd}' stopped"));
+        if let Some(line) = self.stopped.clone().or_else(faulting) {
             complaints.push(format!("the run cannot go on after: {line}"));
         }
         let ending = match end {
@@ -230,6 +267,44 @@ mod tests {
         let (verdict, lines) = judge(&["ok a: x", stop, "ok a: y"], End::Over);
         assert_eq!((verdict.passed, verdict.failed, lines), (1, 1, 2));
         assert_eq!(verdict.complaints, [format!("the run cannot go on after: {stop}")]);
+    }
+
+    #[test]
+    fn a_fault_that_the_monitor_reports_ends_the_run() {
+        let lines = [
+            "ok a: x",
+            "ok b: MON|ERROR: received message 0x00000006  badge: 0x0000000000000001  tcb cap: 0x000000000000004a",
+            "MON|ERROR: faulting PD: b",
+            "Registers: ",
+            "pc : 0x0000000000200ff4",
+            "MON|ERROR: VMFault: ip=0x0000000000200ff4  fault_addr=0x0000000000000000",
+            "ok a: y",
+        ];
+        let (verdict, wanted) = judge(&lines, End::Over);
+        assert_eq!((verdict.passed, verdict.failed, wanted), (1, 1, 6));
+        let fault = "PD 'b' stopped: VMFault: ip=0x0000000000200ff4  fault_addr=0x0000000000000000";
+        assert_eq!(verdict.complaints, [format!("the run cannot go on after: {fault}")]);
+    }
+
+    #[test]
+    fn a_fault_whose_report_is_cut_short_fails_the_run() {
+        let (verdict, _) = judge(&["MON|ERROR: faulting PD: b"], End::Exited("status".into()));
+        assert_eq!(verdict.complaints[0], "the run cannot go on after: PD 'b' stopped");
+    }
+
+    #[test]
+    fn what_microkit_and_sel4_end_with_ends_the_run() {
+        for line in [
+            "MON|ERROR: could not bind scheduling context to notification object",
+            "LDR|ERROR: invalid magic",
+            "halting...",
+        ] {
+            let (verdict, wanted) = judge(&[line, "ok a: x"], End::Over);
+            assert_eq!((verdict.failed, wanted), (1, 1), "{line}");
+            assert_eq!(verdict.complaints, [format!("the run cannot go on after: {line}")]);
+        }
+        let (_, wanted) = judge(&["MON|INFO: PD 'a' is now passive!", "ok a: x"], End::Over);
+        assert_eq!(wanted, 2);
     }
 
     #[test]
