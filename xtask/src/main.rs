@@ -61,6 +61,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[group(skip)]
 struct Run {
     #[command(flatten)]
     image: Image,
@@ -79,6 +80,7 @@ struct Run {
 }
 
 #[derive(Args)]
+#[group(skip)]
 struct Image {
     /// The system description [default: the repository's system.xml].
     #[arg(long)]
@@ -212,4 +214,14 @@ fn status(well: bool) -> ExitCode {
 fn relative(path: &Path) -> &Path {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_well_formed() {
+        super::Arguments::command().debug_assert();
+    }
 }
