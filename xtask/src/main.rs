@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds images, runs them, checks the tree.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -106,7 +107,7 @@ struct Image {
 struct Sel4 {
     /// The folder of Microkit's SDK.
     #[arg(long, env = "MICROKIT_SDK", default_value = "")]
-    sdk: PathBuf,
+    sdk: OsString,
     /// The runtime that the protection domains are built with.
     #[arg(long, env = "RUNTIME", default_value = "rust-sel4")]
     runtime: Runtime,
@@ -118,7 +119,7 @@ struct Sel4 {
 impl Sel4 {
     fn kernel(self) -> Kernel {
         let rust_sel4 = self.rust_sel4.filter(|repository| !repository.is_empty());
-        Kernel::Sel4(builder::Sel4 { sdk: self.sdk, runtime: self.runtime, rust_sel4 })
+        Kernel::Sel4(builder::Sel4 { sdk: self.sdk.into(), runtime: self.runtime, rust_sel4 })
     }
 }
 
@@ -191,7 +192,7 @@ fn run(command: Command) -> Result<ExitCode> {
             run.image.system.get_or_insert_with(|| folder.join("system.xml"));
             run.image.policy.get_or_insert_with(|| folder.join("policy.toml"));
             run.icount = true;
-            let embedded = sel4.sdk.as_os_str().is_empty();
+            let embedded = sel4.sdk.is_empty();
             Ok(status(run.run(if embedded { Kernel::Embedded(None) } else { sel4.kernel() })?.print()))
         }
         Command::Check => Ok(status(check::check(&xtask::root())?)),

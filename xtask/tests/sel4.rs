@@ -1,0 +1,91 @@
+//! Images for seL4: what the command refuses and, where `MICROKIT_SDK` names an SDK, the benchmark's system (the
+//! server, the PCI host and one client) booted on both kernels and both boards.
+
+use std::{
+    env,
+    io::{self, Write},
+    path::Path,
+    process::{Command, Output},
+};
+
+const BOARDS: [&str; 2] = ["qemu_virt_aarch64", "qemu_virt_aarch64_el1"];
+
+/// Seconds for a boot: these machines may be slow and busy.
+const TIMEOUT: &str = "300";
+
+/// `cargo xtask`, in the repository and without the variables that choose an image.
+fn xtask(arguments: &[&str]) -> Command {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.args(arguments).current_dir(xtask::root());
+    for variable in ["BOARD", "CONFIG", "RUNTIME", "MICROKIT_SDK", "IOMMU"] {
+        xtask.env_remove(variable);
+    }
+    xtask
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let output = xtask(arguments).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn an_image_for_sel4_takes_an_sdk() {
+    for command in ["image", "run-image"] {
+        let said = refusal(&[command]);
+        assert!(
+            said.starts_with("error: an image for seL4 takes Microkit's SDK: set MICROKIT_SDK"),
+            "{said}"
+        );
+    }
+    let said = refusal(&["image", "--sdk", "docs"]);
+    assert!(said.starts_with("error: MICROKIT_SDK names 'docs', which has no file VERSION: "), "{said}");
+}
+
+#[test]
+fn a_board_a_configuration_and_a_runtime_are_looked_up() {
+    let said = refusal(&["image", "--board", "toaster"]);
+    assert!(said.starts_with("error: there is no board 'toaster': "), "{said}");
+    let said = refusal(&["image", "--config", "fast"]);
+    assert!(said.starts_with("error: no configuration 'fast': debug, release or benchmark"), "{said}");
+    let said = refusal(&["image", "--runtime", "other"]);
+    assert!(said.contains("[possible values: rust-sel4, embedded]"), "{said}");
+}
+
+#[test]
+fn both_runtimes_boot_on_both_kernels_and_boards() {
+    let sdk = env::var_os("MICROKIT_SDK").filter(|sdk| !sdk.is_empty());
+    let Some(sdk) = sdk else { return skip("images for seL4: not booted, MICROKIT_SDK names no SDK") };
+    let mut runtimes = vec!["embedded"];
+    if env::var_os("RUST_SEL4").is_some() {
+        runtimes.push("rust-sel4");
+    } else {
+        skip("rust-sel4's runtime: not booted, RUST_SEL4 names no repository");
+    }
+    for board in BOARDS {
+        for runtime in &runtimes {
+            let system = ["--system", "bench/system.xml", "--policy", "bench/policy.toml"];
+            let of = ["--board", board, "--timeout", TIMEOUT];
+            boots(
+                xtask(&["run-image", "--runtime", runtime]).args(system).args(of).env("MICROKIT_SDK", &sdk),
+            );
+            let programs = format!("sel4/{board}-debug-{runtime}.files");
+            let programs = xtask::target_folder(&xtask::root()).join(programs);
+            boots(xtask(&["run", "--programs"]).arg(Path::new(&programs)).args(system).args(of));
+        }
+    }
+}
+
+fn boots(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+}
+
+/// Says that something is not tested, which a test that passes cannot by `println`.
+fn skip(what: &str) {
+    writeln!(io::stderr(), "{what}").unwrap();
+}
