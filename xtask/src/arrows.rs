@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 16] = [
+const ARROWS: [Arrow; 17] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -29,10 +29,19 @@ const ARROWS: [Arrow; 16] = [
     Arrow { from: "iommu-qtest", to: &["iommu-hal"], tests_free: false },
     arrow(
         "iommu-server",
-        &["arm-smmu-v3", "iommu-core", "iommu-hal", "iommu-pgtable", "iommu-protocol", "sel4-microkit"],
+        &[
+            "arm-smmu-v3",
+            "iommu-core",
+            "iommu-hal",
+            "iommu-pgtable",
+            "iommu-protocol",
+            "sel4-microkit",
+            "serial",
+        ],
     ),
-    arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit"]),
-    arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit"]),
+    arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("serial", &["sel4-microkit"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 14] = [
+const UNSAFE_FILES: [&str; 17] = [
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
     "components/device-driver/src/task.rs",
@@ -19,6 +19,9 @@ const UNSAFE_FILES: [&str; 14] = [
     "components/iommu-server/src/main.rs",
     "components/pci-host/src/main.rs",
     "components/pci-host/src/mapped.rs",
+    "components/serial/src/main.rs",
+    "components/serial/src/mapped.rs",
+    "components/serial/src/pl011.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -37,7 +40,8 @@ const BARE: [(&str, &[&str]); 2] = [
             "--package=device-driver",
             "--package=pci-host",
             "--package=bench",
-            "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd",
+            "--package=serial",
+            "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd",
         ],
     ),
     ("aarch64-unknown-none-softfloat", &["--package=embedded-kernel", "--features=kernel"]),

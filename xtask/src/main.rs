@@ -92,7 +92,7 @@ struct Image {
     /// The board, a folder of platform/boards.
     #[arg(long, env = "BOARD", default_value = board::DEFAULT)]
     board: String,
-    /// The kernel configuration: debug, release or benchmark. PDs print in debug only.
+    /// The kernel configuration: debug, release or benchmark. The kernel prints for PDs in debug only.
     #[arg(long, env = "CONFIG", default_value = "debug")]
     config: String,
     /// A folder with the program images [default: builds the packages of their names].

@@ -3,7 +3,10 @@
 #![no_main]
 #![allow(unsafe_code)] // Regions are where the system description maps them.
 
-use core::fmt;
+use core::{
+    fmt::{self, Write},
+    ptr::NonNull,
+};
 
 use device_driver::{
     CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, MappedRegisters, Parts, Signal, Signals, Task, start,
@@ -11,9 +14,10 @@ use device_driver::{
 use iommu_client::{Call, DmaBuffer, MappedRing};
 use iommu_protocol::Words;
 use sel4_microkit::{
-    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_println, memory_region_symbol, pd_name,
-    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, pd_name, protection_domain,
+    var, with_msg_regs, with_msg_regs_mut,
 };
+use serial::{PrintRing, Writer};
 
 static SIGNALS: Signals = Signals::new();
 
@@ -35,7 +39,7 @@ fn init() -> impl Handler {
         unsafe { DmaBuffer::new(constants, *var!(constants_bytes: usize = 0), CONSTANTS_SLOT, 0, 0) };
     let parts = Parts {
         name: pd_name().unwrap_or("driver"),
-        machine: Microkit { interrupt, peer },
+        machine: Microkit { output: output(), interrupt, peer },
         iommu: Server(iommu),
         pci_host: Server(Channel::new(*var!(channel_pci_host: usize = usize::MAX))),
         edu: Edu::new(registers),
@@ -48,6 +52,16 @@ fn init() -> impl Handler {
         task: start(parts, &SIGNALS),
         signals: [(interrupt, Signal::Device), (iommu, Signal::Server), (peer, Signal::Peer)],
     }
+}
+
+/// What this protection domain prints into: the ring that the system description gives it, if any.
+fn output() -> Writer<PrintRing> {
+    let ring = NonNull::new(*var!(serial_ring: usize = 0) as *mut u64);
+    // SAFETY: mapped readable and writable for a whole ring, and this is its one owner.
+    let ring = ring.map(|at| unsafe { PrintRing::new(at) });
+    Writer::new(ring, pd_name().unwrap_or_default(), || {
+        Channel::new(*var!(channel_serial: usize = usize::MAX)).notify();
+    })
 }
 
 struct Driver<F> {
@@ -71,6 +85,7 @@ impl<F: Future<Output = ()>> Handler for Driver<F> {
 
 /// Printing, the device's interrupt, the peer.
 struct Microkit {
+    output: Writer<PrintRing>,
     interrupt: Channel,
     peer: Channel,
 }
@@ -82,7 +97,8 @@ impl Machine for Microkit {
     type Ring = MappedRing;
 
     fn report(&mut self, line: fmt::Arguments<'_>) {
-        debug_println!("{line}");
+        // Writing does not fail.
+        _ = writeln!(self.output, "{line}");
     }
 
     fn acknowledge_interrupt(&mut self) {

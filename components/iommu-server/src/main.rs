@@ -3,7 +3,7 @@
 #![no_main]
 #![allow(unsafe_code)] // Hands the mapped regions, each once, to the ports that own them.
 
-use core::{fmt, ptr::NonNull};
+use core::{fmt::Write, ptr::NonNull};
 
 use heapless::Vec;
 use iommu_core::Storage;
@@ -15,9 +15,10 @@ use iommu_server::{
     start::{Parts, StartError},
 };
 use sel4_microkit::{
-    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_print, debug_println, memory_region_symbol,
-    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, pd_name, protection_domain,
+    var, with_msg_regs, with_msg_regs_mut,
 };
+use serial::{Named, PrintRing, Writer};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// Mappings of all clients, and one that is never used.
@@ -32,18 +33,10 @@ type IommuServer = Server<'static, MmioRegisters, MappedMemory, CpuClock, Mapped
 static STORAGE: SpinMutex<Storage<AREAS>> = SpinMutex::new(Storage::NEW);
 static FRAME_META: SpinMutex<[FrameMeta; FRAMES]> = SpinMutex::new([FrameMeta::NEW; FRAMES]);
 
-struct Log;
-
-impl fmt::Write for Log {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        debug_print!("{text}");
-        Ok(())
-    }
-}
-
 struct HandlerImpl {
     /// `None`: it did not start, and every request is refused.
     server: Option<IommuServer>,
+    output: Writer<PrintRing>,
     alarm: CpuAlarm,
     timer: usize,
 }
@@ -57,20 +50,36 @@ macro_rules! patched {
 
 #[protection_domain]
 fn init() -> HandlerImpl {
-    let server = match start() {
-        Ok(server) => Some(server),
-        Err(error) => {
-            debug_println!("FAIL iommu_server: cannot protect anything: {error}");
-            None
-        }
+    let mut output = output();
+    let server = start(&mut output);
+    // Writing does not fail.
+    _ = match &server {
+        Ok(_) => writeln!(log(&mut output), "protected: every device that is not attached is aborted"),
+        Err(error) => writeln!(output, "FAIL {}: cannot protect anything: {error}", name()),
     };
-    if server.is_some() {
-        debug_println!("iommu_server: protected: every device that is not attached is aborted");
-    }
-    HandlerImpl { server, alarm: CpuAlarm::new(), timer: *var!(irq_timer: usize = 0) }
+    HandlerImpl { server: server.ok(), output, alarm: CpuAlarm::new(), timer: *var!(irq_timer: usize = 0) }
 }
 
-fn start() -> Result<IommuServer, StartError> {
+fn name() -> &'static str {
+    pd_name().unwrap_or_default()
+}
+
+/// What this protection domain prints into: the ring that the system description gives it, if any.
+fn output() -> Writer<PrintRing> {
+    let ring = NonNull::new(*var!(serial_ring: usize = 0) as *mut u64);
+    // SAFETY: mapped readable and writable for a whole ring, and this is its one owner.
+    let ring = ring.map(|at| unsafe { PrintRing::new(at) });
+    Writer::new(ring, name(), || {
+        Channel::new(*var!(channel_serial: usize = usize::MAX)).notify();
+    })
+}
+
+/// The output, for lines that do not say whose they are.
+fn log(output: &mut Writer<PrintRing>) -> Named<'_, Writer<PrintRing>> {
+    Named::new(output, name())
+}
+
+fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     let [tables_paddr, tables_bytes, registers_bytes] =
         patched!(tables_paddr tables_bytes unit_registers_bytes);
     let registers = memory_region_symbol!(unit_registers: *mut u8);
@@ -100,7 +109,7 @@ fn start() -> Result<IommuServer, StartError> {
     };
     let storage = SpinMutexGuard::leak(STORAGE.lock());
     let frames = SpinMutexGuard::leak(FRAME_META.lock());
-    Server::start(policy, parts, storage, frames, fault_ring, &mut Log)
+    Server::start(policy, parts, storage, frames, fault_ring, &mut log(output))
 }
 
 /// The page of a fault ring, mapped where the policy says.
@@ -114,7 +123,7 @@ fn fault_ring(vaddr: u64) -> MappedPage {
 impl HandlerImpl {
     fn work(&mut self) {
         let Some(server) = &mut self.server else { return };
-        let step = server.work(&mut Log);
+        let step = server.work(&mut log(&mut self.output));
         notify(step.notify);
         if step.more {
             self.alarm.set(STEP_PAUSE_NS);
@@ -149,10 +158,9 @@ impl Handler for HandlerImpl {
             }
             self.work();
             if channel.irq_ack().is_err() {
-                debug_println!(
-                    "iommu_server: interrupt of channel {} cannot be acknowledged",
-                    channel.index()
-                );
+                let channel = channel.index();
+                // Writing does not fail.
+                _ = writeln!(log(&mut self.output), "interrupt of channel {channel} cannot be acknowledged");
             }
         }
         Ok(())

@@ -3,15 +3,20 @@
 #![no_main]
 #![allow(unsafe_code)] // Regions are where the system description maps them.
 
-use core::slice;
+use core::{
+    fmt::{self, Write},
+    ptr::NonNull,
+    slice,
+};
 
 use iommu_client::Call;
 use iommu_protocol::Words;
 use pci_host::{Ecam, Host, policy::PciPolicy};
 use sel4_microkit::{
-    Channel, ChannelSet, Handler, Infallible, MessageInfo, debug_println, memory_region_symbol,
-    protection_domain, var, with_msg_regs, with_msg_regs_mut,
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, pd_name, protection_domain,
+    var, with_msg_regs, with_msg_regs_mut,
 };
+use serial::{PrintRing, Writer};
 
 #[protection_domain]
 fn init() -> impl Handler {
@@ -21,10 +26,23 @@ fn init() -> impl Handler {
     // SAFETY: the region is mapped as device memory for this many bytes, and named nowhere else.
     let ecam = unsafe { Ecam::new(memory_region_symbol!(ecam: *mut u32), *var!(ecam_bytes: usize = 0)) };
     let policy = PciPolicy::parse(policy).unwrap_or_else(|error| panic!("{error}"));
+    let mut output = output();
+    // Writing does not fail.
+    let mut report = |line: fmt::Arguments<'_>| _ = writeln!(output, "{line}");
     PciHost {
-        host: Host::bring_up(ecam, policy, &mut |line| debug_println!("{line}")),
+        host: Host::bring_up(ecam, policy, &mut report),
         server: Server(Channel::new(*var!(channel_iommu: usize = usize::MAX))),
     }
+}
+
+/// What this protection domain prints into: the ring that the system description gives it, if any.
+fn output() -> Writer<PrintRing> {
+    let ring = NonNull::new(*var!(serial_ring: usize = 0) as *mut u64);
+    // SAFETY: mapped readable and writable for a whole ring, and this is its one owner.
+    let ring = ring.map(|at| unsafe { PrintRing::new(at) });
+    Writer::new(ring, pd_name().unwrap_or_default(), || {
+        Channel::new(*var!(channel_serial: usize = usize::MAX)).notify();
+    })
 }
 
 struct PciHost {
