@@ -42,7 +42,7 @@ const ARROWS: [Arrow; 17] = [
     arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("serial", &["sel4-microkit"]),
-    arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit"]),
+    arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
     arrow("sel4-microkit", &["sel4-microkit-macros"]),

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 17] = [
+const UNSAFE_FILES: [&str; 18] = [
+    "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
     "components/device-driver/src/task.rs",

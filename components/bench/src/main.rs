@@ -1,22 +1,27 @@
 //! The benchmark as a protection domain: wiring only.
 #![no_std]
 #![no_main]
+#![allow(unsafe_code)] // Regions are where the system description maps them.
 
-use core::fmt;
+use core::{
+    fmt::{self, Write},
+    ptr::NonNull,
+};
 
 use bench::{Report, Time, run};
 use iommu_client::Call;
 use iommu_hal::{Clock, real::CpuClock};
 use iommu_protocol::Words;
 use sel4_microkit::{
-    Channel, Handler, MessageInfo, NullHandler, debug_println, protection_domain, var, with_msg_regs,
+    Channel, Handler, MessageInfo, NullHandler, pd_name, protection_domain, var, with_msg_regs,
     with_msg_regs_mut,
 };
+use serial::{PrintRing, Writer};
 
 #[protection_domain]
 fn init() -> impl Handler {
     let server = Server(Channel::new(*var!(channel_iommu: usize = usize::MAX)));
-    run(server, Counter(CpuClock::new()), "bench", &mut Console);
+    run(server, Counter(CpuClock::new()), "bench", &mut Console(output()));
     NullHandler::new()
 }
 
@@ -28,11 +33,22 @@ impl Time for Counter {
     }
 }
 
-struct Console;
+/// What the serial PD prints.
+fn output() -> Writer<PrintRing> {
+    let ring = NonNull::new(*var!(serial_ring: usize = 0) as *mut u64);
+    // SAFETY: the region is a ring's size, mapped for writing, and named nowhere else.
+    let ring = ring.map(|ring| unsafe { PrintRing::new(ring) });
+    Writer::new(ring, pd_name().unwrap_or_default(), || {
+        Channel::new(*var!(channel_serial: usize = usize::MAX)).notify();
+    })
+}
+
+struct Console(Writer<PrintRing>);
 
 impl Report for Console {
     fn line(&mut self, line: fmt::Arguments<'_>) {
-        debug_println!("{line}");
+        // A ring takes everything.
+        _ = writeln!(self.0, "{line}");
     }
 }
 
