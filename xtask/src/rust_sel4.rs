@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn the_lock_file_pins_one_tag() {
         let pin = pin();
-        assert_eq!((&*pin.url, &*pin.tag), ("https://github.com/seL4/rust-sel4", "v5.0.0"));
+        assert!(pin.url.ends_with("/seL4/rust-sel4"), "{}", pin.url);
+        assert_eq!(pin.tag, "v5.0.0");
         assert_eq!(pin.commit.len(), 40);
         assert_eq!(Pin::find("source = \"registry+https://example.org/index\""), None);
     }
