@@ -179,12 +179,12 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                 Answer::ok([])
             }
             Request::Detach { device: DeviceIndex(device) } => {
-                core.detach(client, device)?;
-                self.tell_pci_host(Answer::ok([]))
+                let detached = core.detach(client, device).map(|()| Answer::ok([]));
+                self.tell_pci_host(detached)
             }
             Request::Reset => {
-                let progress = core.reset(client)?;
-                self.tell_pci_host(Answer::progress(progress))
+                let progress = core.reset(client).map(Answer::progress);
+                self.tell_pci_host(progress)
             }
             Request::RegionInfo { slot: RegionSlot(slot) } => {
                 let info = core.region_info(client, slot)?;
@@ -201,9 +201,15 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         })
     }
 
-    /// The PCI host withdraws bus mastering from what is no longer attached.
-    fn tell_pci_host(&self, mut answer: Answer) -> Answer {
-        if let Some(channel) = self.pci_host {
+    /// The PCI host withdraws bus mastering from what is no longer attached; most of all where the hardware did
+    /// not confirm that it stops the device.
+    fn tell_pci_host(&self, result: Result<Answer, Refusal>) -> Answer {
+        let mut answer = result.unwrap_or_else(|refusal| Answer::refuse(status::of_refusal(&refusal)));
+        let changed = matches!(
+            answer.status,
+            Status::Ok | Status::Again | Status::HardwareTimeout | Status::HardwareFailed
+        );
+        if let (true, Some(channel)) = (changed, self.pci_host) {
             answer.notify.insert(channel);
         }
         answer

@@ -243,6 +243,21 @@ fn an_unmap_that_the_hardware_does_not_confirm_is_not_reported_as_done() {
 }
 
 #[test]
+fn bus_mastering_goes_even_when_the_hardware_does_not_confirm_a_detach() {
+    for request in [Request::Detach { device: DeviceIndex(0) }, Request::Reset] {
+        let mut world = World::new();
+        world.attached_space(ALICE);
+        world.bench.faults().sync_never_completes = true;
+        let answer = world.call(ALICE, request);
+        assert_eq!((answer.status, answer.notify), (Status::HardwareTimeout, one(PCI_HOST)), "{request:?}");
+        assert_eq!(world.ok(PCI_HOST, Request::IsAttached { stream: ALICES_DEVICE.0 }).as_slice(), [0]);
+    }
+    let mut world = World::new();
+    let refused = world.call(ALICE, Request::Detach { device: DeviceIndex(0) });
+    assert_eq!((refused.status, refused.notify), (Status::NotAttached, Channels::NONE));
+}
+
+#[test]
 fn the_ring_of_a_client_that_never_reads_stays_one_page() {
     let mut world = World::new();
     world.attached_space(ALICE);
