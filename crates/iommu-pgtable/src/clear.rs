@@ -19,9 +19,15 @@ pub struct Cleared {
     pub bytes: u64,
     /// The tables that were taken out.
     pub frames: StaleFrames,
+    /// Where the spare was that went, if one did: its tables are among the frames, and one address of it is to be
+    /// invalidated with the entries above the leaves.
+    pub spare: Option<IovaRange>,
 }
 
 impl Cleared {
+    /// What clearing nothing does.
+    pub(crate) const NOTHING: Self = Self { next: None, bytes: 0, frames: StaleFrames::EMPTY, spare: None };
+
     /// Whether entries above the leaves were taken out, which an invalidation must cover too.
     pub const fn tables(&self) -> bool {
         !self.frames.is_empty()
@@ -40,7 +46,7 @@ pub(crate) fn clear<F: EntryFormat, M: TableMemory>(
     assert!(last >> table.geometry().input_bits == 0, "outside the aperture");
     assert!((first | (last + 1)) & (span(0) - 1) == 0, "not whole pages");
     let top = table.top();
-    let mut cleared = Cleared { next: Some(first), bytes: 0, frames: StaleFrames::EMPTY };
+    let mut cleared = Cleared { next: Some(first), ..Cleared::NOTHING };
     let mut stored = Stored { clean, first: PhysAddr(0), bytes: 0 };
     // The tables on the way to `iova`, by height, from the root down to `height`.
     let mut path = [table.root(); MAX_LEVELS];
@@ -68,7 +74,7 @@ pub(crate) fn clear<F: EntryFormat, M: TableMemory>(
         let mut next = iova;
         if height == 0 {
             // All but the table's last page, with which the table goes too.
-            let spare = pool.live(path[0]) - u16::from(top > 0);
+            let spare = pool.live(path[0]).saturating_sub(u16::from(top > 0));
             let count = (ENTRIES - index(iova, 0)).min((last - iova) / span(0) + 1);
             let count = count.min(u64::from(*budget));
             let at = slot(path[0], iova, 0);

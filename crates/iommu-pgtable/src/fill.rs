@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
-    table: &Table,
+    table: &mut Table,
     pool: &mut FramePool<'_>,
     reservation: &mut Reservation,
     memory: &mut M,
@@ -20,7 +20,7 @@ pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
 ) -> u64 {
     check::<F>(table.geometry(), extent);
     let mut ground = Ground { pool, reservation, memory, clean };
-    let done = if in_one_table(extent.iova, extent.last()) && extent.bytes < span(1) {
+    let done = if in_one_table(extent.iova, extent.last(), 0) && extent.bytes < span(1) {
         // The common case, without what only the others need.
         step::<F, M>(table, &mut ground, extent, 0, budget)
     } else {
@@ -41,7 +41,7 @@ struct Ground<'g, 'p, M> {
 /// Maps `extent`, each part with the largest page that fits.
 #[inline(never)]
 fn steps<F: EntryFormat, M: TableMemory>(
-    table: &Table,
+    table: &mut Table,
     ground: &mut Ground<'_, '_, M>,
     extent: &Extent,
     budget: &mut u32,
@@ -63,7 +63,7 @@ fn steps<F: EntryFormat, M: TableMemory>(
 /// Maps the first part of `extent`, with leaves at `height` in one table.
 #[inline(always)] // With a known height, half the instructions.
 fn step<F: EntryFormat, M: TableMemory>(
-    table: &Table,
+    table: &mut Table,
     ground: &mut Ground<'_, '_, M>,
     extent: &Extent,
     height: u32,
@@ -80,15 +80,19 @@ fn step<F: EntryFormat, M: TableMemory>(
     let count = count.min(u64::from(*budget - overhead));
     let leaf = F::leaf(height, extent.rights) | extent.pa.0;
     let run = Run { iova: extent.iova, height, leaf, count };
-    if missing == 0 {
+    let holder = if missing == 0 {
         let first = run.store::<F, M>(ground.memory, parent.table);
         ground.pool.add(parent.table, count as u16, 0);
         if ground.clean {
             ground.memory.clean(first, 8 * count);
         }
+        parent.table
     } else {
-        grow::<F, M>(ground, &parent, &run);
-    }
+        grow::<F, M>(ground, &parent, &run)
+    };
+    table.remember(extent.iova, height, holder);
+    // It has a leaf more, or the way to those that were missing.
+    table.in_use(parent.table);
     *budget -= overhead + count as u32;
     count * span(height)
 }
@@ -123,13 +127,18 @@ impl Run {
 }
 
 /// Puts the tables that are missing below `parent` there, with `run` in the lowest of them. They are made from
-/// below, so that the hardware sees all of them at once, with the last store.
+/// below, so that the hardware sees all of them at once, with the last store. Returns the lowest.
 #[inline(never)]
-fn grow<F: EntryFormat, M: TableMemory>(ground: &mut Ground<'_, '_, M>, parent: &Stop, run: &Run) {
+fn grow<F: EntryFormat, M: TableMemory>(
+    ground: &mut Ground<'_, '_, M>,
+    parent: &Stop,
+    run: &Run,
+) -> PhysAddr {
     assert!(!F::is_present(parent.entry), "the extent is mapped already");
     let Ground { pool, reservation, memory, clean } = ground;
-    let mut child = pool.take(reservation, *memory, run.count as u16, 0);
-    run.store::<F, M>(memory, child);
+    let lowest = pool.take(reservation, *memory, run.count as u16, 0);
+    run.store::<F, M>(memory, lowest);
+    let mut child = lowest;
     for height in run.height + 1..parent.height {
         let table = pool.take(reservation, *memory, 1, 1);
         memory.write(slot(table, run.iova, height), F::table(child));
@@ -148,6 +157,7 @@ fn grow<F: EntryFormat, M: TableMemory>(ground: &mut Ground<'_, '_, M>, parent: 
     if *clean {
         memory.clean(link, 8);
     }
+    lowest
 }
 
 /// Panics if `extent` is not one that the caller may ask for.

@@ -230,12 +230,14 @@ impl<'a> FramePool<'a> {
         meta.tables += tables;
     }
 
-    /// Counts `live` entries less in the table `frame`, of which `tables` pointed at tables.
-    pub(crate) fn remove(&mut self, frame: PhysAddr, live: u16, tables: u16) {
+    /// Counts `live` entries less in the table `frame`, of which `tables` pointed at tables; returns how many
+    /// entries it has left.
+    pub(crate) fn remove(&mut self, frame: PhysAddr, live: u16, tables: u16) -> u16 {
         let index = self.index(frame);
         let meta = &mut self.meta[index];
         meta.live -= live;
         meta.tables -= tables;
+        meta.live
     }
 
     fn index(&self, frame: PhysAddr) -> usize {

@@ -39,7 +39,7 @@ pub(crate) const fn last_of(iova: u64, height: u32) -> u64 {
     iova | (span(height) - 1)
 }
 
-/// Whether both addresses belong to one table of pages.
-pub(crate) const fn in_one_table(first: u64, last: u64) -> bool {
-    first >> span_lg2(1) == last >> span_lg2(1)
+/// Whether one table at `height` serves both addresses.
+pub(crate) const fn in_one_table(first: u64, last: u64, height: u32) -> bool {
+    first >> span_lg2(height + 1) == last >> span_lg2(height + 1)
 }

@@ -7,7 +7,7 @@
 //! the hardware has forgotten them.
 //!
 //! The caller owns the address arithmetic: what is mapped is free, and what is cleared consists of whole
-//! mappings. Tables that hold no mapping do not exist, save for the root.
+//! mappings. Tables that hold no mapping do not exist, save for the root and one spare ([`Table::clear_leaves`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,9 +15,11 @@ mod clear;
 mod fill;
 mod fmt;
 mod frames;
+mod leaves;
 mod level;
 mod plan;
 mod table;
+mod way;
 
 pub use clear::Cleared;
 pub use fmt::expressible;

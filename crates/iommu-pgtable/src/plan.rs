@@ -35,6 +35,9 @@ pub(crate) fn descend<F: EntryFormat, M: TableMemory>(
     iova: u64,
     floor: u32,
 ) -> Stop {
+    if let Some(table) = table.known(iova, floor) {
+        return Stop { table, height: floor, entry: 0 };
+    }
     let mut stop = Stop { table: table.root(), height: table.top(), entry: 0 };
     while stop.height > floor {
         let entry = memory.read(slot(stop.table, iova, stop.height));
@@ -52,7 +55,7 @@ pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, ex
     let (first, last) = (extent.iova, extent.last());
     // On the path to the first page, tables below this height are missing.
     let lowest = descend::<F, M>(table, memory, first, 0).height;
-    if in_one_table(first, last) && extent.bytes < span(1) {
+    if in_one_table(first, last, 0) && extent.bytes < span(1) {
         return Plan { frames: lowest };
     }
     let mut frames = 0;

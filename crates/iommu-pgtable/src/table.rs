@@ -6,8 +6,10 @@ use crate::{
     Cleared, FramePool, Plan, Reservation, StaleFrames, clear, fill,
     fmt::{ArmStage1, ArmStage2, EntryFormat},
     frames::Residue,
+    leaves,
     level::{MAX_LEVELS, span},
     plan,
+    way::{Spare, Way},
 };
 
 /// One contiguous mapping to be: `bytes` bytes at `iova` lead to as many at `pa`. All are multiples of 4 KiB.
@@ -54,6 +56,10 @@ pub struct Table {
     page_sizes: u64,
     /// The height of the root.
     top: u32,
+    /// Where the last change was made.
+    way: Way,
+    /// The table without an entry that [`Table::clear_leaves`] has left, until it holds something or is taken out.
+    spare: Option<Spare>,
 }
 
 /// Calls `$module::$call` for the entry format of `$table`.
@@ -99,7 +105,7 @@ impl Table {
             memory.clean(root, FRAME_BYTES);
         }
         memory.publish();
-        Self { geometry, root, page_sizes, top }
+        Self { geometry, root, page_sizes, top, way: Way::NONE, spare: None }
     }
 
     /// The root table's frame.
@@ -158,7 +164,62 @@ impl Table {
         range: IovaRange,
         budget: &mut u32,
     ) -> Cleared {
-        by_format!(self, clear::clear(self, pool, memory, clean, range, budget))
+        let cleared = by_format!(self, clear::clear(self, pool, memory, clean, range, budget));
+        if cleared.tables() {
+            self.way = Way::NONE;
+            let last = cleared.next.map_or(range.last(), |next| next - 1);
+            let done = IovaRange::new(range.first(), last);
+            self.spare = self.spare.filter(|spare| !done.is_some_and(|done| done.covers(spare.window())));
+        }
+        cleared
+    }
+
+    /// Unmaps `range`, one whole mapping, if it consists of leaves of one table; `None`, with nothing done, if
+    /// not. A table that this leaves without an entry stays as the spare: the next mapping there finds it, and
+    /// taking it out and putting it back is saved. There is one spare at most; [`Cleared::spare`] tells of an
+    /// earlier one that had to go. Each leaf costs 1 of `budget`, and so does such a spare; `None` where that does
+    /// not suffice.
+    ///
+    /// For all else, see [`Table::clear`].
+    #[inline]
+    pub fn clear_leaves<M: TableMemory>(
+        &mut self,
+        pool: &mut FramePool<'_>,
+        memory: &mut M,
+        clean: bool,
+        range: IovaRange,
+        budget: &mut u32,
+    ) -> Option<Cleared> {
+        let emptied = by_format!(self, leaves::clear_leaves(self, pool, memory, clean, range, budget))?;
+        let mut cleared = Cleared { bytes: range.last() - range.first() + 1, ..Cleared::NOTHING };
+        if emptied.is_some() {
+            if let Some((window, frames)) = self.shed(pool, memory, clean) {
+                (cleared.spare, cleared.frames) = (Some(window), frames);
+                *budget -= 1;
+            }
+            self.spare = emptied;
+        }
+        Some(cleared)
+    }
+
+    /// Takes the spare out, if there is one: the addresses that it served, of which one is to be invalidated with the
+    /// entries above the leaves, and the frames.
+    pub fn shed<M: TableMemory>(
+        &mut self,
+        pool: &mut FramePool<'_>,
+        memory: &mut M,
+        clean: bool,
+    ) -> Option<(IovaRange, StaleFrames)> {
+        let window = self.spare?.window();
+        // All that is there is the empty table, which goes with one store.
+        let cleared = self.clear(pool, memory, clean, window, &mut 1);
+        assert!(cleared.bytes == 0 && self.spare.is_none(), "the spare is empty and goes");
+        Some((window, cleared.frames))
+    }
+
+    /// The addresses that the spare serves, if there is one.
+    pub fn spare(&self) -> Option<IovaRange> {
+        self.spare.map(|spare| spare.window())
     }
 
     /// What `iova` leads to; `None` where nothing is mapped.
@@ -166,12 +227,12 @@ impl Table {
         by_format!(self, plan::lookup(self, memory, iova))
     }
 
-    /// Whether nothing is mapped.
+    /// Whether nothing is mapped and there is no spare.
     pub fn is_empty(&self, pool: &FramePool<'_>) -> bool {
         pool.live(self.root) == 0
     }
 
-    /// Gives up the root of tables in which nothing is mapped. No stream is attached to it any more.
+    /// Gives up the root of tables in which nothing is mapped and whose spare was [shed](Table::shed). No stream is attached to it any more.
     pub fn destroy(self, pool: &mut FramePool<'_>) -> StaleFrames {
         assert!(self.is_empty(pool), "destroyed tables map something");
         let mut stale = StaleFrames::EMPTY;
@@ -182,6 +243,26 @@ impl Table {
     /// The height of the root.
     pub(crate) const fn top(&self) -> u32 {
         self.top
+    }
+
+    /// The table at `height` that serves `iova`, if the last change was made there.
+    #[inline]
+    pub(crate) const fn known(&self, iova: u64, height: u32) -> Option<PhysAddr> {
+        self.way.leads_to(iova, height)
+    }
+
+    /// Takes note that `table`, at `height`, serves `iova`.
+    #[inline]
+    pub(crate) const fn remember(&mut self, iova: u64, height: u32, table: PhysAddr) {
+        self.way = Way::to(iova, height, table);
+    }
+
+    /// Takes note that `table` holds something.
+    #[inline]
+    pub(crate) fn in_use(&mut self, table: PhysAddr) {
+        if self.spare.is_some_and(|spare| spare.table == table) {
+            self.spare = None;
+        }
     }
 
     /// The page sizes that may be used, as a bit mask of bytes.

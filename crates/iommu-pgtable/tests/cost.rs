@@ -61,8 +61,13 @@ const fn checks(leaves: u64) -> u64 {
 fn one_page_beside_others() {
     let mut rig = rig();
     map(&mut rig, page(0));
+    // The last change was made elsewhere.
+    map(&mut rig, page(GIB1));
     let (reads, writes) = cost(&mut rig, |rig| map(rig, page(KIB4)));
     assert_eq!((reads, writes), (PLAN_READS + MAP_READS + checks(1), MAP_WRITES));
+    // Where the last change was made, there is no way to be walked.
+    let (reads, writes) = cost(&mut rig, |rig| map(rig, page(2 * KIB4)));
+    assert_eq!((reads, writes), (checks(1), MAP_WRITES));
     let (reads, writes) = cost(&mut rig, |rig| rig.unmap(KIB4, 2 * KIB4 - 1, 1));
     assert_eq!((reads, writes), (UNMAP_READS, UNMAP_WRITES));
 }
@@ -79,6 +84,62 @@ fn one_page_alone() {
         let (_, writes) = cost(&mut rig, |rig| map(rig, page(GIB1)));
         assert_eq!(writes, FIRST_MAP_WRITES);
     }
+}
+
+/// Pages and blocks that come and go in a table of their own: its making and taking out is paid for once.
+#[test]
+fn a_mapping_that_comes_back_finds_its_table() {
+    for bytes in [KIB4, 16 * KIB4, MIB2, 3 * MIB2] {
+        let mut rig = rig();
+        let extent = Extent { bytes, pa: PhysAddr(8 * GIB1), ..page(GIB1) };
+        let leaves = if bytes < MIB2 { bytes / KIB4 } else { bytes / MIB2 };
+        map(&mut rig, extent);
+        for _ in 0..3 {
+            let (reads, writes) = cost(&mut rig, |rig| assert!(rig.unmap_leaves(extent)));
+            assert_eq!((reads, writes), (1 + checks(leaves), leaves));
+            assert!(rig.stale.is_empty() && rig.table.spare().is_some());
+            rig.check();
+            let (reads, writes) = cost(&mut rig, |rig| map(rig, extent));
+            // A plan of blocks asks what is below them.
+            let plan = if bytes < MIB2 { 0 } else { PLAN_READS };
+            assert_eq!((reads, writes), (plan + checks(leaves), leaves));
+        }
+        // Elsewhere the next spare takes its place: one store more.
+        let other = page(5 * GIB1);
+        map(&mut rig, other);
+        assert!(rig.unmap_leaves(extent));
+        let (reads, writes) = cost(&mut rig, |rig| assert!(rig.unmap_leaves(other)));
+        assert!(reads <= 2 * UNMAP_READS + checks(1) && writes == 2 * UNMAP_WRITES, "{reads}, {writes}");
+        rig.check();
+    }
+}
+
+#[test]
+fn a_spare_that_was_filled_and_taken_out_is_no_spare() {
+    let mut rig = rig();
+    map(&mut rig, page(GIB1));
+    assert!(rig.unmap_leaves(page(GIB1)));
+    rig.map(page(GIB1), u32::MAX).unwrap();
+    rig.unmap(GIB1, GIB1 + KIB4 - 1, 1);
+    rig.recycle();
+    // The same frames in the same place, with something in them: to be left alone.
+    rig.map(page(GIB1 + KIB4), u32::MAX).unwrap();
+    assert_eq!(rig.table.shed(&mut rig.pool, &mut rig.ram, false), None);
+    rig.check();
+}
+
+#[test]
+fn a_spare_that_gets_a_table_below_it_is_no_spare() {
+    let mut rig = rig();
+    let block = Extent { bytes: MIB2, ..page(GIB1) };
+    map(&mut rig, block);
+    assert!(rig.unmap_leaves(block));
+    assert_eq!(rig.spare, Some((GIB1, GIB1)));
+    rig.map(page(GIB1), u32::MAX).unwrap();
+    rig.check();
+    assert!(rig.unmap_leaves(page(GIB1)));
+    assert_eq!(rig.spare, Some((MIB2, GIB1)));
+    rig.check();
 }
 
 #[test]

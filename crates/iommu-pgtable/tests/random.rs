@@ -30,6 +30,12 @@ enum Step {
         to: usize,
         slice: u32,
     },
+    /// Unmaps the `at`th mapping in place, if that can be, and maybe maps a page or a block at the same place.
+    UnmapLeaves {
+        at: usize,
+        again: Option<u64>,
+    },
+    Shed,
     Recycle,
 }
 
@@ -75,6 +81,9 @@ fn steps(geometry: Geometry) -> impl Strategy<Value = Vec<Step>> {
         1 => (extents(geometry), 0..700_u32).prop_map(|(extent, budget)| Step::Abandon { extent, budget }),
         3 => (any::<usize>(), 0..2_usize, slices())
             .prop_map(|(from, more, slice)| Step::Unmap { from, to: from.saturating_add(more), slice }),
+        3 => (any::<usize>(), prop::option::of(prop::sample::select(vec![KIB4, MIB2])))
+            .prop_map(|(at, again)| Step::UnmapLeaves { at, again }),
+        1 => Just(Step::Shed),
         1 => Just(Step::Recycle),
     ];
     prop::collection::vec(step, 1..40)
@@ -94,6 +103,10 @@ fn is_allowed(rig: &Rig, extent: &Extent) -> bool {
 }
 
 fn abandon(rig: &mut Rig, extent: &Extent, mut budget: u32) {
+    let whole = IovaRange::from_length(extent.iova, extent.bytes).unwrap();
+    if rig.table.spare().is_some_and(|spare| whole.covers(spare)) {
+        rig.shed();
+    }
     let Some(mut reservation) = rig.reserve(extent) else { return };
     let done = rig.fill(&mut reservation, extent, &mut budget);
     for iova in [extent.iova, extent.iova + done.saturating_sub(KIB4), extent.iova + done] {
@@ -112,6 +125,12 @@ fn abandon(rig: &mut Rig, extent: &Extent, mut budget: u32) {
     let range = IovaRange::from_length(extent.iova, extent.bytes).unwrap();
     let cleared = rig.table.clear(&mut rig.pool, &mut rig.ram, rig.clean, range, &mut { u32::MAX });
     assert_eq!(cleared.next, None);
+    // What was mapped in the spare's window made a table of it like any other.
+    let in_spare =
+        |(size, first): (u64, u64)| extent.iova < first + size && first < extent.iova + extent.bytes;
+    if done > 0 && rig.spare.is_some_and(in_spare) {
+        rig.spare = None;
+    }
     rig.stale.append(&mut rig.pool, cleared.frames);
 }
 
@@ -130,6 +149,17 @@ fn run(geometry: Geometry, clean: bool, steps: Vec<Step>) {
                 let last = areas[(from + (to % 2)).min(areas.len() - 1)];
                 rig.unmap(areas[from].iova, last.iova + (last.bytes - 1), slice);
             }
+            Step::UnmapLeaves { at, again } if !rig.reference.areas.is_empty() => {
+                let area = rig.reference.areas[at % rig.reference.areas.len()];
+                if rig.unmap_leaves(area) {
+                    rig.check();
+                }
+                let extent = again.map(|bytes| Extent { bytes, ..area });
+                if let Some(extent) = extent.filter(|extent| is_allowed(&rig, extent)) {
+                    rig.map(extent, u32::MAX);
+                }
+            }
+            Step::Shed => rig.shed(),
             Step::Recycle => rig.recycle(),
             _ => continue,
         }

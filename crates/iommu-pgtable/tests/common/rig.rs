@@ -1,9 +1,12 @@
 //! Tables under test beside the reference.
 
+use std::collections::BTreeSet;
+
 use iommu_hal::{Completed, Geometry, IovaRange, PhysAddr};
 use iommu_pgtable::{Extent, FrameMeta, FramePool, Reservation, StaleFrames, Table};
 
 use super::{
+    GIB1, KIB4, MIB2,
     hardware::View,
     ram::{BASE, Ram},
     reference::Reference,
@@ -16,6 +19,8 @@ pub struct Rig {
     pub stale: StaleFrames,
     pub reference: Reference,
     pub clean: bool,
+    /// The table that is kept though it holds nothing: the size that it spans and its first address.
+    pub spare: Option<(u64, u64)>,
 }
 
 impl Rig {
@@ -27,7 +32,7 @@ impl Rig {
         let table = Table::new(geometry, &mut pool, &mut reservation, &mut ram, clean);
         pool.release(reservation);
         let reference = Reference { geometry, areas: Vec::new() };
-        Self { ram, pool, table, stale: StaleFrames::EMPTY, reference, clean }
+        Self { ram, pool, table, stale: StaleFrames::EMPTY, reference, clean, spare: None }
     }
 
     pub fn view(&self) -> View<'_> {
@@ -38,7 +43,7 @@ impl Rig {
     /// nothing changed.
     pub fn reserve(&mut self, extent: &Extent) -> Option<Reservation> {
         let plan = self.table.plan(&self.ram, extent);
-        let existing = self.reference.tables();
+        let existing = self.tables();
         let on_first_path = |&(size, first): &(u64, u64)| extent.iova / size * size == first;
         let own = self.reference.tables_of(extent);
         let pinned = own.iter().filter(|&t| existing.contains(t) && on_first_path(t)).count();
@@ -53,10 +58,17 @@ impl Rig {
     /// Maps `extent` in slices: every call gets what the one before left and `slice` more. `None`: the pool is
     /// exhausted, and nothing changed.
     pub fn map(&mut self, extent: Extent, slice: u32) -> Option<()> {
+        let whole = IovaRange::from_length(extent.iova, extent.bytes).unwrap();
+        if self.table.spare().is_some_and(|spare| whole.covers(spare)) {
+            self.shed();
+        }
         let mut reservation = self.reserve(&extent)?;
         let reserved = reservation.frames();
-        let before = self.reference.tables().len();
+        let before = self.tables().len();
         self.reference.areas.push(extent);
+        if self.spare.is_some_and(|spare| self.reference.tables().contains(&spare)) {
+            self.spare = None;
+        }
         let (mut done, mut budget) = (0, 0_u32);
         while done < extent.bytes {
             let could = budget.saturating_add(slice);
@@ -71,7 +83,7 @@ impl Rig {
             done += step;
         }
         let used = reserved - reservation.frames();
-        assert_eq!(used as usize, self.reference.tables().len() - before, "tables added");
+        assert_eq!(used as usize, self.tables().len() - before, "tables added");
         self.pool.release(reservation);
         Some(())
     }
@@ -98,6 +110,66 @@ impl Rig {
             self.stale.append(&mut self.pool, cleared.frames);
         }
         assert_eq!(done, bytes);
+        if self.spare.is_some_and(|(size, spare)| spare >= first && spare + (size - 1) <= last) {
+            self.spare = None;
+        }
+    }
+
+    /// Unmaps the mapping `area` in place, if it lies in one table that it does not fill.
+    pub fn unmap_leaves(&mut self, area: Extent) -> bool {
+        let range = IovaRange::from_length(area.iova, area.bytes).unwrap();
+        let last = area.iova + (area.bytes - 1);
+        let is_table = |&&(page, size): &&(u64, u64)| {
+            let alike = self.reference.pages(&area).all(|(_, other)| other == page);
+            alike && area.iova / size == last / size && area.bytes < size
+        };
+        let table = [(KIB4, MIB2), (MIB2, GIB1)].iter().find(is_table).copied();
+        let before = self.tables();
+        let mut budget = 512;
+        let cleared = self.table.clear_leaves(&mut self.pool, &mut self.ram, self.clean, range, &mut budget);
+        let Some(cleared) = cleared else {
+            assert_eq!(table, None, "{area:x?}");
+            return false;
+        };
+        assert_eq!((cleared.next, cleared.bytes), (None, area.bytes));
+        let (page, size) = table.expect("not in one table");
+        let spent = area.bytes / page + u64::from(cleared.spare.is_some());
+        assert_eq!(u64::from(512 - budget), spent);
+        self.reference.areas.retain(|other| *other != area);
+        let own = (size, area.iova / size * size);
+        let is_root = 1 << self.reference.geometry.input_bits <= size;
+        let mut window = None;
+        if !is_root && !self.reference.tables().contains(&own) {
+            window = self.spare.filter(|&spare| spare != own);
+            self.spare = Some(own);
+        }
+        let gone = before.difference(&self.tables()).count();
+        assert_eq!(cleared.frames.len() as usize, gone, "tables that went");
+        assert_eq!(cleared.spare.map(|range| (range.last() - range.first() + 1, range.first())), window);
+        self.stale.append(&mut self.pool, cleared.frames);
+        true
+    }
+
+    /// Takes the spare out.
+    pub fn shed(&mut self) {
+        let spare = self.spare.take();
+        let shed = self.table.shed(&mut self.pool, &mut self.ram, self.clean);
+        let window = shed.as_ref().map(|(range, _)| (range.last() - range.first() + 1, range.first()));
+        assert_eq!(window, spare);
+        if let Some((_, frames)) = shed {
+            self.stale.append(&mut self.pool, frames);
+        }
+    }
+
+    /// The tables below the root that there should be: what the mappings need, and the way to the spare.
+    pub fn tables(&self) -> BTreeSet<(u64, u64)> {
+        let mut tables = self.reference.tables();
+        if let Some((size, first)) = self.spare {
+            let sizes = [MIB2, GIB1, 512 * GIB1].into_iter();
+            let below = |&above: &u64| above >= size && above < 1 << self.reference.geometry.input_bits;
+            tables.extend(sizes.filter(below).map(|above| (above, first / above * above)));
+        }
+        tables
     }
 
     /// The invalidation has completed.
@@ -116,11 +188,16 @@ impl Rig {
             let expected = expected.map(|e| (e.pa, e.read, e.write, e.page_bytes));
             assert_eq!(found, expected, "lookup at {iova:#x}");
         }
+        let spare = self.spare.map(|(size, first)| IovaRange::from_length(first, size).unwrap());
+        assert_eq!(self.table.spare(), spare);
         let tables = self.view().reachable();
-        assert_eq!(tables.len(), 1 + self.reference.tables().len(), "tables in use");
+        assert_eq!(tables.len(), 1 + self.tables().len(), "tables in use");
         let known = self.pool.free() + self.pool.reserved() + self.stale.len() + tables.len() as u32;
         assert_eq!(known, self.pool.capacity(), "frames lost");
-        assert_eq!(self.table.is_empty(&self.pool), self.reference.areas.is_empty());
+        assert_eq!(
+            self.table.is_empty(&self.pool),
+            self.tables().is_empty() && self.reference.areas.is_empty()
+        );
     }
 }
 
