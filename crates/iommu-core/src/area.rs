@@ -16,6 +16,11 @@ pub type AreaIndex = u32;
 /// No area. The element at this place stands for the empty subtree, so that a walk need not ask before it reads.
 pub const NONE: AreaIndex = 0;
 
+/// Which child is the lower one.
+pub(crate) const LEFT: usize = 0;
+/// Which child is the higher one.
+pub(crate) const RIGHT: usize = 1;
+
 /// How far an area has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -40,8 +45,8 @@ pub struct Area {
     pub(crate) max_hole: u64,
     pub(crate) offset: u64,
     pub(crate) cursor: u64,
-    pub(crate) left: AreaIndex,
-    pub(crate) right: AreaIndex,
+    /// The children, at [`LEFT`] and [`RIGHT`].
+    pub(crate) links: [AreaIndex; 2],
     /// Frames held for the rest of a fill.
     pub(crate) reserved: Reservation,
     pub(crate) height: u8,
@@ -65,8 +70,7 @@ impl Area {
         max_hole: 0,
         offset: 0,
         cursor: 0,
-        left: NONE,
-        right: NONE,
+        links: [NONE; 2],
         reserved: Reservation::EMPTY,
         height: 0,
         slot: 0,
@@ -146,7 +150,7 @@ impl fmt::Debug for Area {
 #[derive(Debug)]
 pub struct AreaPool<'a> {
     areas: &'a mut [Area],
-    /// Given back, linked through `left`.
+    /// Given back, linked through [`LEFT`].
     free: AreaIndex,
     /// The first that was never taken.
     fresh: AreaIndex,
@@ -183,7 +187,7 @@ impl<'a> AreaPool<'a> {
         let place = self.areas.get_mut(index as usize)?;
         match self.free {
             NONE => self.fresh += 1,
-            _ => self.free = place.left,
+            _ => self.free = place.links[LEFT],
         }
         self.in_use += 1;
         *place = area;
@@ -195,7 +199,7 @@ impl<'a> AreaPool<'a> {
     pub fn give(&mut self, index: AreaIndex) {
         assert!(index != NONE && self.in_use != 0);
         self.in_use -= 1;
-        self.areas[index as usize].left = self.free;
+        self.areas[index as usize].links[LEFT] = self.free;
         self.free = index;
     }
 }

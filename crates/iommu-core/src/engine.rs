@@ -10,7 +10,6 @@ use crate::hardware::Hardware;
 use crate::quota::{Account, Quota};
 use crate::region::{Grant, RegionInfo};
 use crate::space::{SpaceId, Spaces};
-use crate::tree::Spot;
 use crate::{ClientId, MAX_CLIENTS, MAX_SPACES_PER_CLIENT, MAX_STREAMS, MAX_UNITS, Refusal, Resource};
 
 /// The memory of a [`Core`], but for table frames. All zero in [`Storage::NEW`], so that a static lies in `.bss`.
@@ -85,8 +84,6 @@ pub struct Core<'a, U, M, C> {
     pub(crate) clients: &'a mut [Client; MAX_CLIENTS],
     pub(crate) spaces: &'a mut Spaces,
     streams: &'a mut Streams,
-    /// For the request at work; kept here because filling it with nothing costs as much as using it.
-    pub(crate) spot: Spot,
     pub(crate) hardware: Hardware<U, M, C>,
 }
 
@@ -112,7 +109,6 @@ impl<'a, U: Unit, M: TableMemory, C: Clock> Core<'a, U, M, C> {
             clients: &mut storage.clients,
             spaces: &mut storage.spaces,
             streams: &mut storage.streams,
-            spot: Spot::NEW,
             hardware: Hardware::new(units, memory, clock)?,
         })
     }

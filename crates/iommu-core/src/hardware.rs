@@ -1,6 +1,6 @@
 //! The units, and when what was taken out may be used again.
 
-use iommu_hal::{Clock, Completed, IovaRange, TableMemory, Unit, UnitError};
+use iommu_hal::{Clock, Completed, Geometry, IovaRange, TableMemory, Unit, UnitError};
 use iommu_pgtable::{FramePool, StaleFrames};
 
 use crate::quota::{Account, Quota};
@@ -18,6 +18,24 @@ pub(crate) struct Hardware<U, M, C> {
     quiet: Completed,
 }
 
+/// Where entries of a space's tables were taken out.
+#[derive(Debug)]
+pub(crate) struct Touched {
+    pub(crate) range: IovaRange,
+    /// Entries above the leaves were among them.
+    pub(crate) tables: bool,
+    /// Where an empty table was taken out, if one was ([`a_page_of`]).
+    pub(crate) spare: Option<IovaRange>,
+}
+
+/// Some page of the addresses that an empty table served: what the units know of the table, they know by any.
+pub(crate) const fn a_page_of(window: IovaRange) -> IovaRange {
+    match IovaRange::from_length(window.first(), 1 << Geometry::GRANULE_LG2) {
+        Some(page) => page,
+        None => unreachable!(),
+    }
+}
+
 impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
     /// Waits for each unit once.
     pub(crate) fn new(
@@ -33,8 +51,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         Ok(Self { units, memory, clock, quiet })
     }
 
-    /// Makes every unit forget what `space` no longer maps in `range`, then frees `stale`, which was taken out
-    /// of its tables. At most two calls of each unit. Nothing is sent where nothing can be cached.
+    /// Makes every unit forget what `space` no longer maps where it was `touched`, then frees `stale`, which was
+    /// taken out of its tables. At most three calls of each unit. Nothing is sent where nothing can be cached.
     ///
     /// # Errors
     /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`]: `stale` stays out of use, and charged, until a
@@ -45,14 +63,14 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         space: &mut Space,
         frames: &mut FramePool<'_>,
         account: &mut Account,
-        range: IovaRange,
+        touched: &Touched,
         stale: StaleFrames,
     ) -> Result<(), Refusal> {
         if space.cached.is_empty() {
             recycle(frames, account, stale, &self.quiet);
             return Ok(());
         }
-        match self.invalidate(space, range, !stale.is_empty()) {
+        match self.invalidate(space, touched) {
             Ok(completed) => {
                 recycle(frames, account, stale, &completed);
                 if space.unsure {
@@ -73,6 +91,25 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         }
     }
 
+    /// Takes the spare table out of `space` and frees it; whether there was one.
+    ///
+    /// # Errors
+    /// As [`Hardware::settle`].
+    #[cold]
+    pub(crate) fn shed(
+        &mut self,
+        space: &mut Space,
+        frames: &mut FramePool<'_>,
+        account: &mut Account,
+    ) -> Result<bool, Refusal> {
+        let Some((window, stale)) = space.table.shed(frames, &mut self.memory, space.clean) else {
+            return Ok(false);
+        };
+        let touched = Touched { range: a_page_of(window), tables: true, spare: None };
+        self.settle(space, frames, account, &touched, stale)?;
+        Ok(true)
+    }
+
     /// Frees the root of a space whose tag is quiet.
     pub(crate) fn forget(&mut self, space: Space, frames: &mut FramePool<'_>, account: &mut Account) {
         assert!(space.cached.is_empty() && space.devices == 0 && space.quarantine.is_empty());
@@ -80,7 +117,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         recycle(frames, account, root, &self.quiet);
     }
 
-    fn invalidate(&mut self, space: &Space, range: IovaRange, tables: bool) -> Result<Completed, UnitError> {
+    fn invalidate(&mut self, space: &Space, touched: &Touched) -> Result<Completed, UnitError> {
         let Self { units, memory, clock, .. } = self;
         let (tag, geometry) = (space.tag(), space.table.geometry());
         // Of a space without devices, everything: then nothing more need be sent for it.
@@ -92,7 +129,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
             if all {
                 unit.invalidate_all(memory, clock, tag, geometry)?;
             } else {
-                unit.invalidate(memory, clock, tag, geometry, range, tables)?;
+                unit.invalidate(memory, clock, tag, geometry, touched.range, touched.tables)?;
+                if let Some(spare) = touched.spare {
+                    unit.invalidate(memory, clock, tag, geometry, spare, true)?;
+                }
             }
         }
         let mut completed = None;

@@ -46,10 +46,11 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// [`Refusal::OutOfRegion`], [`Refusal::NotPermitted`], [`Refusal::Misaligned`], [`Refusal::ZeroLength`],
     /// [`Refusal::Overflow`], [`Refusal::Reserved`], [`Refusal::Overlap`], [`Refusal::NoRights`],
     /// [`Refusal::NotExpressible`], [`Refusal::NoSpace`], [`Refusal::NotMapped`] (nothing to resume),
+    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`] (an empty table in the way cannot be taken out),
     /// [`Refusal::NoMemory`], [`Refusal::QuotaExceeded`].
     pub fn map(&mut self, client: ClientId, request: &MapRequest) -> Result<Progress, Refusal> {
         let MapRequest { rights, offset, length, .. } = *request;
-        let Self { areas, frames, clients, spaces, spot, hardware, .. } = self;
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
         let space = spaces.get_mut(owner.space(request.space)?);
         let grant = owner.grant(request.slot)?;
@@ -76,7 +77,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             None
         };
         if let (Some(range), false) = (given, request.resume) {
-            let place = space.tree.locate(areas, range, spot);
+            let place = space.tree.locate(areas, range);
             place.map_err(|index| Refusal::Overlap(areas[index as usize].range()))?;
         }
         if rights.is_none() {
@@ -96,7 +97,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
                 let within = IovaRange::new(GRANULE, aperture.last()).ok_or(none)?;
                 let iova = space.tree.first_fit(areas, within, length, align).ok_or(none)?;
                 let range = IovaRange::from_length(iova, length).ok_or(none)?;
-                let place = space.tree.locate(areas, range, spot);
+                let place = space.tree.locate(areas, range);
                 assert!(place.is_ok(), "the place is free");
                 range
             }
@@ -104,14 +105,25 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
 
         let extent = Extent { iova: range.first(), pa, bytes: length, rights };
         let area = Area::new(range, request.slot as u8, offset, rights);
+        // A block takes the place of a table, even of an empty one.
+        if space.table.spare().is_some_and(|spare| range.covers(spare)) {
+            hardware.shed(space, frames, &mut owner.account)?;
+        }
         let index = areas.take(area).ok_or(Refusal::NoMemory(Resource::Areas))?;
-        let needed = space.table.plan(&hardware.memory, &extent).frames;
-        let charge = Quota { frames: needed, areas: 1, spaces: 0 };
-        let mut reservation = match reserve(frames, &mut owner.account, charge) {
-            Ok(reservation) => reservation,
-            Err(refusal) => {
-                areas.give(index);
-                return Err(refusal);
+        let mut reservation = loop {
+            let needed = space.table.plan(&hardware.memory, &extent).frames;
+            let charge = Quota { frames: needed, areas: 1, spaces: 0 };
+            let refusal = match reserve(frames, &mut owner.account, charge) {
+                Ok(reservation) => break reservation,
+                Err(refusal) => refusal,
+            };
+            // A table that is kept for nothing may be all that is missing. There is one at most.
+            match hardware.shed(space, frames, &mut owner.account) {
+                Ok(true) => {}
+                shed => {
+                    areas.give(index);
+                    return Err(shed.err().unwrap_or(refusal));
+                }
             }
         };
         owner.grants[usize::from(request.slot)].area_added();
@@ -125,7 +137,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             areas[index as usize].set_state(State::Filling, done);
             areas[index as usize].reserved = reservation;
         }
-        space.tree.insert(areas, spot, index);
+        space.tree.insert(index);
         Ok(Progress { iova: range.first(), bytes: done, more: done != length })
     }
 

@@ -4,18 +4,20 @@
 //! such hole in its subtree; the hole above the highest area follows from that area. What was weighed:
 //! - AVL over red-black and weight-balanced: the lowest worst-case height (1.44 log2 n, 20 for 16,384 areas) for
 //!   one byte an area, and a tree that is read more often than it is turned.
-//! - A path on the stack over parent links: 64 bytes an area instead of 72, and a rotation stores two links instead
-//!   of five. A path found by a look-up serves the change that follows it.
+//! - A path over parent links: 64 bytes an area instead of 72, and a rotation stores two links instead of five. The
+//!   path found by a look-up serves the change that follows it.
 //! - Binary over B-tree: no areas are moved, so an index stays an area's name while it lives, and the augmentation
 //!   is two comparisons a level.
 //! - The sentinel at [`NONE`] has height and holes of zero: no branch asks for an absent child.
+//! - The newest area is linked only when something else is asked for: a buffer that is mapped for one transfer and
+//!   unmapped after it comes and goes without a change of the tree, and the next one in its place needs no walk.
 //!
 //! Every operation is O(log n), without recursion, in the areas's memory. Walking back up after a change ends at
 //! the first level that stays as it was.
 
 use iommu_hal::{Geometry, IovaRange};
 
-use crate::area::{Area, AreaIndex, MAX_AREAS, NONE};
+use crate::area::{Area, AreaIndex, LEFT, MAX_AREAS, NONE, RIGHT};
 
 /// The most areas on a way down: an AVL tree of n nodes is at most 1.4405 log2(n + 2) high.
 pub const MAX_DEPTH: usize = 36;
@@ -26,87 +28,142 @@ const _: () = assert!(MAX_AREAS.ilog2() as usize * 14405 / 10000 < MAX_DEPTH - 1
 /// fit at any alignment.
 pub const FIRST_FIT_TRIES: u32 = 16;
 
-/// No area on the way down lies higher.
+/// No area on the way down lies on this side.
 const NO_LEVEL: usize = usize::MAX;
-
-/// A way down the tree: to an area, or to where one is to be linked. Any change of the tree makes it invalid.
-#[derive(Debug)]
-pub struct Spot {
-    path: [AreaIndex; MAX_DEPTH],
-    depth: usize,
-    /// The deepest level of the path whose area lies higher than the spot's end.
-    successor: usize,
-}
-
-impl Spot {
-    /// A way to nowhere, to be overwritten.
-    pub const NEW: Self = Self { path: [NONE; MAX_DEPTH], depth: 0, successor: NO_LEVEL };
-}
 
 /// The areas of one address space.
 #[derive(Debug)]
 pub struct Tree {
     root: AreaIndex,
+    /// An area that is not linked yet; [`Tree::path`] leads to where it belongs.
+    newest: AreaIndex,
+    /// A way down the tree, in its first `depth` steps. Any change of the tree makes it invalid.
+    path: [AreaIndex; MAX_DEPTH],
+    depth: usize,
+    /// The deepest levels of the path whose areas begin at or below, and above, what was looked for.
+    lower: usize,
+    higher: usize,
+    /// The level of the area that was found to be taken out.
+    found: usize,
+    /// The free addresses that the path leads to, or `None` where it leads to an area or is invalid.
+    gap: Option<IovaRange>,
 }
 
 impl Tree {
     /// No areas.
-    pub const EMPTY: Self = Self { root: NONE };
+    pub const EMPTY: Self = Self {
+        root: NONE,
+        newest: NONE,
+        path: [NONE; MAX_DEPTH],
+        depth: 0,
+        lower: NO_LEVEL,
+        higher: NO_LEVEL,
+        found: NO_LEVEL,
+        gap: None,
+    };
 
     /// Whether there are no areas.
     pub const fn is_empty(&self) -> bool {
-        self.root == NONE
+        self.root == NONE && self.newest == NONE
     }
 
-    /// Makes `spot` the way to where an area at `range` belongs.
+    /// Finds where an area at `range` belongs, for [`Tree::insert`].
     ///
     /// # Errors
     /// An area that overlaps `range`.
     #[inline]
-    pub fn locate(&self, areas: &[Area], range: IovaRange, spot: &mut Spot) -> Result<(), AreaIndex> {
-        let mut at = self.root;
-        let (mut depth, mut successor) = (0, NO_LEVEL);
-        while at != NONE {
-            spot.path[depth] = at;
-            let area = &areas[at as usize];
-            if range.last() < area.first {
-                successor = depth;
-                at = area.left;
-            } else if area.last < range.first() {
-                at = area.right;
-            } else {
-                return Err(at);
+    pub fn locate(&mut self, areas: &mut [Area], range: IovaRange) -> Result<(), AreaIndex> {
+        if self.newest != NONE {
+            if areas[self.newest as usize].range().overlaps(range) {
+                return Err(self.newest);
             }
-            depth += 1;
+            self.link_newest(areas);
         }
-        (spot.depth, spot.successor) = (depth, successor);
+        if self.gap.is_some_and(|gap| gap.covers(range)) {
+            return Ok(());
+        }
+        self.descend(areas, range.first());
+        let (mut first, mut last) = (0, u64::MAX);
+        if let Some(index) = self.step(self.lower) {
+            let below = areas[index as usize].last;
+            if below >= range.first() {
+                return Err(index);
+            }
+            first = below + 1;
+        }
+        if let Some(index) = self.step(self.higher) {
+            let above = areas[index as usize].first;
+            if above <= range.last() {
+                return Err(index);
+            }
+            last = above - 1;
+        }
+        self.gap = IovaRange::new(first, last);
         Ok(())
     }
 
-    /// Makes `spot` the way to the lowest area that shares an address with `range`, and returns that area; without
-    /// one, `spot` leads nowhere.
+    /// Adds `index`, an area that is not in the tree, where [`Tree::locate`] has just found it room.
     #[inline]
-    pub fn find(&self, areas: &[Area], range: IovaRange, spot: &mut Spot) -> Option<AreaIndex> {
-        let mut at = self.root;
-        let (mut depth, mut successor) = (0, NO_LEVEL);
-        let mut lowest = None;
-        while at != NONE {
-            spot.path[depth] = at;
-            depth += 1;
-            let area = &areas[at as usize];
-            if area.last < range.first() {
-                at = area.right;
-                continue;
+    pub fn insert(&mut self, index: AreaIndex) {
+        assert!(self.newest == NONE && self.gap.is_some());
+        self.newest = index;
+    }
+
+    /// Finds the lowest area that shares an address with `range`, for [`Tree::remove`].
+    #[inline]
+    pub fn find(&mut self, areas: &mut [Area], range: IovaRange) -> Option<AreaIndex> {
+        if self.newest != NONE {
+            let newest = &areas[self.newest as usize];
+            if newest.first == range.first() && newest.last == range.last() {
+                return Some(self.newest);
             }
-            (spot.depth, spot.successor) = (depth, successor);
-            lowest = (area.first <= range.last()).then_some(at);
-            if area.first <= range.first() {
+            self.link_newest(areas);
+        }
+        self.descend(areas, range.first());
+        self.found = self.lower;
+        if let Some(index) = self.step(self.found)
+            && areas[index as usize].last >= range.first()
+        {
+            return Some(index);
+        }
+        self.found = self.higher;
+        self.step(self.found).filter(|&index| areas[index as usize].first <= range.last())
+    }
+
+    /// Takes out the area that [`Tree::find`] has just found; it stays taken in the pool.
+    #[inline]
+    pub fn remove(&mut self, areas: &mut [Area]) -> AreaIndex {
+        if self.newest != NONE { core::mem::replace(&mut self.newest, NONE) } else { self.unlink(areas) }
+    }
+
+    /// The area at a level of the path, unless it is [`NO_LEVEL`].
+    #[inline]
+    fn step(&self, level: usize) -> Option<AreaIndex> {
+        self.path.get(level).copied()
+    }
+
+    /// Makes the path that to where an area that begins at `iova` is, or to where it would be linked.
+    #[inline]
+    fn descend(&mut self, areas: &[Area], iova: u64) {
+        self.gap = None;
+        let mut at = self.root;
+        let (mut depth, mut lower, mut higher) = (0, NO_LEVEL, NO_LEVEL);
+        for step in &mut self.path {
+            if at == NONE {
                 break;
             }
-            successor = depth - 1;
-            at = area.left;
+            *step = at;
+            let area = &areas[at as usize];
+            let right = area.first <= iova;
+            if right {
+                lower = depth;
+            } else {
+                higher = depth;
+            }
+            at = area.links[usize::from(right)];
+            depth += 1;
         }
-        lowest
+        (self.depth, self.lower, self.higher) = (depth, lower, higher);
     }
 
     /// The lowest area that shares an address with `range`.
@@ -117,13 +174,16 @@ impl Tree {
         while at != NONE {
             let area = &areas[at as usize];
             if area.last < range.first() {
-                at = area.right;
+                at = area.links[RIGHT];
             } else {
                 lowest = (area.first <= range.last()).then_some(at);
-                at = area.left;
+                at = area.links[LEFT];
             }
         }
-        lowest
+        let newest = Some(self.newest)
+            .filter(|&newest| newest != NONE && areas[newest as usize].range().overlaps(range));
+        let linked = lowest.into_iter();
+        linked.chain(newest).min_by_key(|&index| areas[index as usize].first)
     }
 
     /// The highest area that begins at or below `iova`.
@@ -135,12 +195,15 @@ impl Tree {
             let area = &areas[at as usize];
             if area.first <= iova {
                 highest = Some(at);
-                at = area.right;
+                at = area.links[RIGHT];
             } else {
-                at = area.left;
+                at = area.links[LEFT];
             }
         }
-        highest
+        let newest =
+            Some(self.newest).filter(|&newest| newest != NONE && areas[newest as usize].first <= iova);
+        let linked = highest.into_iter();
+        linked.chain(newest).max_by_key(|&index| areas[index as usize].first)
     }
 
     /// The lowest multiple of `align` (a power of two, at least a granule) at which `length` bytes (whole
@@ -150,7 +213,16 @@ impl Tree {
     /// longer by what alignment can cost. Each step is one way down, so the search is logarithmic. For an `align` of
     /// one granule the first try fits, and the answer is always the lowest; for others it may, past
     /// that many unaligned holes of nearly this length, be a higher one, or `None` where only such holes are left.
-    pub fn first_fit(&self, areas: &[Area], within: IovaRange, length: u64, align: u64) -> Option<u64> {
+    pub fn first_fit(
+        &mut self,
+        areas: &mut [Area],
+        within: IovaRange,
+        length: u64,
+        align: u64,
+    ) -> Option<u64> {
+        if self.newest != NONE {
+            self.link_newest(areas);
+        }
         let place = |first: u64, last: u64| {
             let iova = first.max(within.first()).checked_next_multiple_of(align)?;
             (iova.checked_add(length - 1)? <= last.min(within.last())).then_some(iova)
@@ -183,142 +255,136 @@ impl Tree {
         while areas[at as usize].max_hole >= size && at != NONE {
             let area = &areas[at as usize];
             if area.first <= above {
-                at = area.right;
+                at = area.links[RIGHT];
                 continue;
             }
-            if area.hole >= size || areas[area.right as usize].max_hole >= size {
+            if area.hole >= size || areas[area.links[RIGHT] as usize].max_hole >= size {
                 best = at;
             }
-            at = area.left;
+            at = area.links[LEFT];
         }
         if best == NONE || areas[best as usize].hole >= size {
             return best;
         }
-        at = areas[best as usize].right;
+        at = areas[best as usize].links[RIGHT];
         loop {
             let area = &areas[at as usize];
-            if areas[area.left as usize].max_hole >= size {
-                at = area.left;
+            if areas[area.links[LEFT] as usize].max_hole >= size {
+                at = area.links[LEFT];
             } else if area.hole >= size {
                 return at;
             } else {
-                at = area.right;
+                at = area.links[RIGHT];
             }
         }
     }
 
-    /// Links `index`, an area in no tree, at the spot that [`Tree::locate`] gave for its range.
-    #[inline(always)]
-    pub fn insert(&mut self, areas: &mut [Area], spot: &Spot, index: AreaIndex) {
+    /// Links the newest area where the path leads to.
+    fn link_newest(&mut self, areas: &mut [Area]) {
+        let index = core::mem::replace(&mut self.newest, NONE);
+        self.gap = None;
         let Area { first, last, .. } = areas[index as usize];
-        let parent = if spot.depth == 0 { NONE } else { spot.path[spot.depth - 1] };
         // The first free address below.
-        let free = if spot.successor != NO_LEVEL {
-            let next = &mut areas[spot.path[spot.successor] as usize];
+        let free = if let Some(next) = self.step(self.higher) {
+            let next = &mut areas[next as usize];
             let free = next.first - next.hole;
             next.hole = next.first - last - 1;
             free
-        } else if parent != NONE {
-            // Every turn was to the right.
-            areas[parent as usize].last + 1
+        } else if let Some(below) = self.step(self.lower) {
+            areas[below as usize].last + 1
         } else {
             0
         };
         let area = &mut areas[index as usize];
         area.hole = first - free;
         area.max_hole = area.hole;
-        area.left = NONE;
-        area.right = NONE;
+        area.links = [NONE; 2];
         area.height = 1;
-        if parent == NONE {
+        if self.depth == 0 {
             self.root = index;
             return;
         }
-        let parent = &mut areas[parent as usize];
-        if first < parent.first {
-            parent.left = index;
-        } else {
-            parent.right = index;
-        }
-        self.retrace(areas, spot);
+        let parent = &mut areas[self.path[self.depth - 1] as usize];
+        parent.links[usize::from(parent.first < first)] = index;
+        self.retrace(areas, self.higher);
     }
 
-    /// Takes out the area at the end of `spot`, which [`Tree::find`] has found; it stays taken in the areas.
-    #[inline]
-    pub fn remove(&mut self, areas: &mut [Area], spot: &mut Spot) -> AreaIndex {
-        let level = spot.depth - 1;
-        let index = spot.path[level];
+    /// Takes out the area at level [`Tree::found`] of the path.
+    fn unlink(&mut self, areas: &mut [Area]) -> AreaIndex {
+        self.gap = None;
+        let level = self.found;
+        let index = self.path[level];
         let area = &areas[index as usize];
-        let (left, right, height, max_hole) = (area.left, area.right, area.height, area.max_hole);
+        let Area { first, links: [left, right], height, max_hole, .. } = *area;
         // Only an area without neighbours can free 2^64 bytes.
         let freed = (area.hole + (area.last - area.first)).wrapping_add(1);
+        self.depth = level;
+        let successor;
         if right == NONE {
-            if spot.successor != NO_LEVEL {
-                areas[spot.path[spot.successor] as usize].hole += freed;
+            // What is next higher is the last from which the path turned left.
+            let is_higher = |&level: &usize| areas[self.path[level] as usize].first > first;
+            successor = (0..level).rev().find(is_higher).unwrap_or(NO_LEVEL);
+            if let Some(next) = self.step(successor) {
+                areas[next as usize].hole += freed;
             }
-            self.relink(areas, spot, level, index, left);
-            spot.depth = level;
+            self.relink(areas, level, index, left);
         } else {
             // The successor, the lowest on the right, takes the area's place.
             let mut at = right;
+            let mut next = right;
             while at != NONE {
-                spot.path[spot.depth] = at;
-                spot.depth += 1;
-                at = areas[at as usize].left;
+                self.depth += 1;
+                self.path[self.depth] = at;
+                next = at;
+                at = areas[at as usize].links[LEFT];
             }
-            spot.depth -= 1;
-            let next = spot.path[spot.depth];
-            let successor = &mut areas[next as usize];
-            let orphan = successor.right;
-            successor.hole += freed;
-            successor.left = left;
+            let area = &mut areas[next as usize];
+            let orphan = area.links[RIGHT];
+            area.hole += freed;
+            area.links[LEFT] = left;
             // As the level stood, so that the walk back up sees whether it changed.
-            successor.height = height;
-            successor.max_hole = max_hole;
+            area.height = height;
+            area.max_hole = max_hole;
             if next != right {
-                successor.right = right;
-                areas[spot.path[spot.depth - 1] as usize].left = orphan;
+                area.links[RIGHT] = right;
+                areas[self.path[self.depth - 1] as usize].links[LEFT] = orphan;
             }
-            self.relink(areas, spot, level, index, next);
-            spot.path[level] = next;
-            spot.successor = level;
+            self.relink(areas, level, index, next);
+            self.path[level] = next;
+            successor = level;
         }
-        self.retrace(areas, spot);
+        self.retrace(areas, successor);
         index
     }
 
     /// Puts `new` where `old`, at `level` of the path, hung.
     #[inline]
-    fn relink(&mut self, areas: &mut [Area], spot: &Spot, level: usize, old: AreaIndex, new: AreaIndex) {
+    fn relink(&mut self, areas: &mut [Area], level: usize, old: AreaIndex, new: AreaIndex) {
         if level == 0 {
             self.root = new;
             return;
         }
-        let parent = &mut areas[spot.path[level - 1] as usize];
-        if parent.left == old {
-            parent.left = new;
-        } else {
-            parent.right = new;
-        }
+        let parent = &mut areas[self.path[level - 1] as usize];
+        parent.links[usize::from(parent.links[RIGHT] == old)] = new;
     }
 
-    /// Restores balance and largest holes along the path, from below. The level of the successor, whose hole has
-    /// changed, and those under it are not skipped.
-    #[inline(always)]
-    fn retrace(&mut self, areas: &mut [Area], spot: &Spot) {
-        for level in (0..spot.depth).rev() {
-            let at = spot.path[level];
+    /// Restores balance and largest holes along the path, from below. The level `successor`, whose hole has changed,
+    /// and those under it are not skipped.
+    #[inline]
+    fn retrace(&mut self, areas: &mut [Area], successor: usize) {
+        for level in (0..self.depth).rev() {
+            let at = self.path[level];
             let area = &areas[at as usize];
-            let (left, right) = (&areas[area.left as usize], &areas[area.right as usize]);
+            let (left, right) = (&areas[area.links[LEFT] as usize], &areas[area.links[RIGHT] as usize]);
             if left.height.abs_diff(right.height) > 1 {
                 let top = rotate(areas, at);
-                self.relink(areas, spot, level, at, top);
+                self.relink(areas, level, at, top);
                 continue;
             }
             let height = left.height.max(right.height) + 1;
             let max_hole = area.hole.max(left.max_hole).max(right.max_hole);
             let area = &mut areas[at as usize];
-            if area.height == height && area.max_hole == max_hole && level <= spot.successor {
+            if area.height == height && area.max_hole == max_hole && level <= successor {
                 return;
             }
             (area.height, area.max_hole) = (height, max_hole);
@@ -333,12 +399,12 @@ impl Tree {
                 return (0, 0, 0);
             }
             let area = &areas[at as usize];
-            let (left, left_height, left_hole) = walk(areas, area.left, end);
+            let (left, left_height, left_hole) = walk(areas, area.links[LEFT], end);
             let below = end.map_or(0, |last| last + 1);
             assert!(area.first >= below && area.first <= area.last);
             assert_eq!(area.hole, area.first - below);
             *end = Some(area.last);
-            let (right, right_height, right_hole) = walk(areas, area.right, end);
+            let (right, right_height, right_hole) = walk(areas, area.links[RIGHT], end);
             assert!(left_height.abs_diff(right_height) <= 1);
             assert_eq!(area.height, left_height.max(right_height) + 1);
             assert_eq!(area.max_hole, area.hole.max(left_hole).max(right_hole));
@@ -346,7 +412,7 @@ impl Tree {
         }
         assert_eq!((areas[NONE as usize].height, areas[NONE as usize].max_hole), (0, 0));
         let (count, height, _) = walk(areas, self.root, &mut None);
-        (count, height)
+        (count + usize::from(self.newest != NONE), height)
     }
 }
 
@@ -354,33 +420,33 @@ impl Tree {
 #[inline(never)]
 fn rotate(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
     let height = |at: AreaIndex| areas[at as usize].height;
-    let Area { left, right, .. } = areas[at as usize];
+    let Area { links: [left, right], .. } = areas[at as usize];
     if height(left) > height(right) {
-        if height(areas[left as usize].left) < height(areas[left as usize].right) {
-            areas[at as usize].left = rotate_left(areas, left);
+        if height(areas[left as usize].links[LEFT]) < height(areas[left as usize].links[RIGHT]) {
+            areas[at as usize].links[LEFT] = rotate_left(areas, left);
         }
         rotate_right(areas, at)
     } else {
-        if height(areas[right as usize].right) < height(areas[right as usize].left) {
-            areas[at as usize].right = rotate_right(areas, right);
+        if height(areas[right as usize].links[RIGHT]) < height(areas[right as usize].links[LEFT]) {
+            areas[at as usize].links[RIGHT] = rotate_right(areas, right);
         }
         rotate_left(areas, at)
     }
 }
 
 fn rotate_left(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
-    let top = areas[at as usize].right;
-    areas[at as usize].right = areas[top as usize].left;
-    areas[top as usize].left = at;
+    let top = areas[at as usize].links[RIGHT];
+    areas[at as usize].links[RIGHT] = areas[top as usize].links[LEFT];
+    areas[top as usize].links[LEFT] = at;
     refresh(areas, at);
     refresh(areas, top);
     top
 }
 
 fn rotate_right(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
-    let top = areas[at as usize].left;
-    areas[at as usize].left = areas[top as usize].right;
-    areas[top as usize].right = at;
+    let top = areas[at as usize].links[LEFT];
+    areas[at as usize].links[LEFT] = areas[top as usize].links[RIGHT];
+    areas[top as usize].links[RIGHT] = at;
     refresh(areas, at);
     refresh(areas, top);
     top
@@ -389,7 +455,7 @@ fn rotate_right(areas: &mut [Area], at: AreaIndex) -> AreaIndex {
 /// Height and largest hole of `at`, from its children's.
 fn refresh(areas: &mut [Area], at: AreaIndex) {
     let area = &areas[at as usize];
-    let (left, right) = (&areas[area.left as usize], &areas[area.right as usize]);
+    let (left, right) = (&areas[area.links[LEFT] as usize], &areas[area.links[RIGHT] as usize]);
     let height = left.height.max(right.height) + 1;
     let max_hole = area.hole.max(left.max_hole).max(right.max_hole);
     let area = &mut areas[at as usize];

@@ -4,6 +4,7 @@ use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
 use iommu_pgtable::{Reservation, StaleFrames};
 
 use crate::area::{AreaIndex, State};
+use crate::hardware::{Touched, a_page_of};
 use crate::map::give_back;
 use crate::quota::Quota;
 use crate::space::SpaceSlot;
@@ -32,8 +33,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             true => Refusal::ZeroLength,
             false => Refusal::Overflow { first },
         })?;
-        let (areas, tree) = (&self.areas, &self.spaces.get_mut(slot).tree);
-        let Some(lowest) = tree.find(areas, range, &mut self.spot) else {
+        let (areas, tree) = (&mut self.areas, &mut self.spaces.get_mut(slot).tree);
+        let Some(lowest) = tree.find(areas, range) else {
             return match range == IovaRange::ALL {
                 true => Ok(Progress { iova: 0, bytes: 0, more: false }),
                 false => Err(Refusal::NotMapped(range)),
@@ -65,7 +66,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             return Err(Refusal::Busy);
         }
         let mut progress = Progress { iova: 0, bytes: 0, more: false };
-        if let Some(lowest) = object.tree.find(&self.areas, IovaRange::ALL, &mut self.spot) {
+        if let Some(lowest) = object.tree.find(&mut self.areas, IovaRange::ALL) {
             progress = self.take_out(client, slot, IovaRange::ALL, lowest)?;
             if progress.more {
                 return Ok(progress);
@@ -73,14 +74,12 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         }
         let Self { frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
+        let object = spaces.get_mut(slot);
+        let shed = object.table.shed(frames, &mut hardware.memory, object.clean);
+        let stale = shed.map_or(StaleFrames::EMPTY, |(_, stale)| stale);
         // Whatever was cached without having been mapped out, the walk of the root itself included.
-        hardware.settle(
-            spaces.get_mut(slot),
-            frames,
-            &mut owner.account,
-            IovaRange::ALL,
-            StaleFrames::EMPTY,
-        )?;
+        let touched = Touched { range: IovaRange::ALL, tables: true, spare: None };
+        hardware.settle(object, frames, &mut owner.account, &touched, stale)?;
         hardware.forget(spaces.take(slot), frames, &mut owner.account);
         owner.account.release(Quota { spaces: 1, ..Quota::ZERO });
         owner.name(space, None);
@@ -113,8 +112,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Ok(progress)
     }
 
-    /// Takes out the areas in `range`, which cuts none of them, from `lowest`, to which the spot leads, up,
-    /// as far as one request's bounds allow. An area that is half filled is taken over.
+    /// Takes out the areas in `range`, which cuts none of them, from `lowest`, which was just found, up, as far as one request's bounds allow. An area that is half filled is taken over.
     fn take_out(
         &mut self,
         client: ClientId,
@@ -122,12 +120,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         range: IovaRange,
         lowest: AreaIndex,
     ) -> Result<Progress, Refusal> {
-        let Self { areas, frames, clients, spaces, spot, hardware, .. } = self;
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
         let space = spaces.get_mut(slot);
 
         let mut budget = MAX_TABLE_WRITES;
         let mut stale = StaleFrames::EMPTY;
+        let (mut tables, mut spare) = (false, None);
         let (mut done, mut rest) = (0, true);
         let begin = areas[lowest as usize].first;
         let mut end = begin;
@@ -136,8 +135,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             let area = &mut areas[index as usize];
             let last = area.last;
             let mut cursor = 0;
+            // What comes and goes by itself finds its table again.
+            let mut in_place = false;
             match area.state() {
-                State::Live => {}
+                State::Live => in_place = area.first == range.first() && last == range.last(),
                 State::Filling => {
                     let reserved = core::mem::replace(&mut area.reserved, Reservation::EMPTY);
                     give_back(frames, &mut owner.account, reserved);
@@ -145,8 +146,22 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
                 State::Removing => cursor = area.cursor,
             }
             if let Some(left) = IovaRange::new(area.first + cursor, last) {
-                let memory = &mut hardware.memory;
-                let cleared = space.table.clear(frames, memory, space.clean, left, &mut budget);
+                let (table, memory, clean) = (&mut space.table, &mut hardware.memory, space.clean);
+                let leaves = match in_place {
+                    true => table.clear_leaves(frames, memory, clean, left, &mut budget),
+                    false => None,
+                };
+                let cleared = match leaves {
+                    Some(cleared) => {
+                        spare = cleared.spare.map(a_page_of);
+                        cleared
+                    }
+                    None => {
+                        let cleared = table.clear(frames, memory, clean, left, &mut budget);
+                        tables |= cleared.tables();
+                        cleared
+                    }
+                };
                 stale.append(frames, cleared.frames);
                 if let Some(next) = cleared.next {
                     area.set_state(State::Removing, next - area.first);
@@ -165,15 +180,16 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             };
         }
 
-        let touched = IovaRange::new(begin, end).expect("areas are taken out upwards");
-        hardware.settle(space, frames, &mut owner.account, touched, stale)?;
+        let range_done = IovaRange::new(begin, end).expect("areas are taken out upwards");
+        let touched = Touched { range: range_done, tables, spare };
+        hardware.settle(space, frames, &mut owner.account, &touched, stale)?;
 
         let mut bytes = 0;
         for n in 0..done {
             if n != 0 {
-                space.tree.find(areas, range, spot).expect("these areas are still there");
+                space.tree.find(areas, range).expect("these areas are still there");
             }
-            let index = space.tree.remove(areas, spot);
+            let index = space.tree.remove(areas);
             let area = &areas[index as usize];
             bytes += area.last - area.first + 1;
             owner.grants[usize::from(area.slot)].area_removed();

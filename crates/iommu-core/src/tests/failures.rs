@@ -24,7 +24,8 @@ fn what_was_unmapped_stays_out_of_use_until_the_hardware_answers() {
         request(&mut core, &machine, |core| core.map(A, &map)).unwrap();
         let before = core.usage(A);
         machine.fail_at(n, TIMEOUT);
-        let unmap = |core: &mut TestCore| core.unmap(A, id, 0x5000, 0x5fff);
+        // More than the mapping, so that its table goes too.
+        let unmap = |core: &mut TestCore| core.unmap(A, id, 0x5000, 0x6fff);
         assert_eq!(request(&mut core, &machine, unmap), Err(timeout()));
         let area = areas(&core, space(&core, A, id))[0];
         assert_eq!((area.state, area.cursor), (State::Removing, PAGE));
@@ -33,7 +34,7 @@ fn what_was_unmapped_stays_out_of_use_until_the_hardware_answers() {
         assert_eq!(core.map(A, &map), Err(Refusal::Overlap(area.range)));
         // Another range is free meanwhile, and its removal settles the quarantine, not the area.
         request(&mut core, &machine, |core| core.map(A, &fixed(id, 0x9000, 0, PAGE))).unwrap();
-        request(&mut core, &machine, |core| core.unmap(A, id, 0x9000, 0x9fff)).unwrap();
+        request(&mut core, &machine, |core| core.unmap(A, id, 0x8000, 0x9fff)).unwrap();
         assert!(
             machine.take_calls().iter().any(|call| matches!(call.1, super::machine::Call::InvalidateAll(_)))
         );

@@ -8,6 +8,7 @@ mod ops;
 mod random;
 mod refusals;
 mod requests;
+mod spare;
 mod watch;
 
 use std::boxed::Box;
