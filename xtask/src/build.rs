@@ -9,11 +9,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::toolchain::Compiler;
 
-/// What PDs are built for.
-const PD_TARGET: &str = "aarch64-unknown-none";
-
-/// What the kernel is built for: it leaves the floating-point registers to the PDs.
-const KERNEL_TARGET: &str = "aarch64-unknown-none-softfloat";
+/// What PDs are built for, on either runtime, and the embedded kernel. None of them touches the floating-point
+/// registers, so that a kernel that is told so (`fpu="false"`) need not exchange them in a call.
+pub const TARGET: &str = "aarch64-unknown-none-softfloat";
 
 /// The SDK whose layout and labels a program is built for, as Microkit names it.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +42,7 @@ pub fn build_pds(root: &Path, packages: &[&str], sdk: Sdk<'_>) -> Result<Vec<Pat
         cargo.args(["--package", package, "--bin", package, "--features", &format!("{package}/pd")]);
     }
     run(cargo, &packages.join(", "))?;
-    Ok(packages.iter().map(|package| output_folder(root, PD_TARGET).join(package)).collect())
+    Ok(packages.iter().map(|package| output_folder(root, PDS).join(package)).collect())
 }
 
 /// Builds `example` of the PD runtime.
@@ -55,7 +53,7 @@ pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf
     let mut cargo = pd_cargo(root, "build", sdk)?;
     cargo.args(["--release", "--package", "sel4-microkit", "--example", example]);
     run(cargo, example)?;
-    Ok(output_folder(root, PD_TARGET).join("examples").join(example))
+    Ok(output_folder(root, PDS).join("examples").join(example))
 }
 
 /// Builds the embedded kernel.
@@ -63,8 +61,8 @@ pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf
 /// # Errors
 /// A tool is missing or the kernel does not build.
 pub fn build_kernel(root: &Path) -> Result<PathBuf> {
-    let mut cargo = Compiler::find(KERNEL_TARGET)?.cargo("build", KERNEL_TARGET, &[]);
-    cargo.current_dir(root).arg("--target-dir").arg(bare_folder(root));
+    let mut cargo = Compiler::find(TARGET)?.cargo("build", TARGET, &[]);
+    cargo.current_dir(root).arg("--target-dir").arg(folder(root, KERNEL));
     cargo.args([
         "--release",
         "--package",
@@ -75,26 +73,29 @@ pub fn build_kernel(root: &Path) -> Result<PathBuf> {
         "kernel",
     ]);
     run(cargo, "embedded-kernel")?;
-    Ok(output_folder(root, KERNEL_TARGET).join("embedded-kernel"))
+    Ok(output_folder(root, KERNEL).join("embedded-kernel"))
 }
 
 /// `cargo SUBCOMMAND` as PDs need it: their target, linker script and SDK.
 fn pd_cargo(root: &Path, subcommand: &str, sdk: Sdk<'_>) -> Result<Command> {
     let script = root.join("platform/embedded/sel4-microkit/pd.ld");
     let flags = [format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
-    let mut cargo = Compiler::find(PD_TARGET)?.cargo(subcommand, PD_TARGET, &flags);
-    cargo.current_dir(root).arg("--target-dir").arg(bare_folder(root));
+    let mut cargo = Compiler::find(TARGET)?.cargo(subcommand, TARGET, &flags);
+    cargo.current_dir(root).arg("--target-dir").arg(folder(root, PDS));
     cargo.env("MICROKIT_BOARD", sdk.board).env("MICROKIT_CONFIG", sdk.config);
     Ok(cargo)
 }
 
-/// Bare-metal builds have a folder of their own: another compiler may build them.
-fn bare_folder(root: &Path) -> PathBuf {
-    crate::target_folder(root).join("bare")
+/// The folders of bare-metal builds, which differ in flags and perhaps in compiler.
+const PDS: &str = "bare/pd";
+const KERNEL: &str = "bare/kernel";
+
+fn folder(root: &Path, name: &str) -> PathBuf {
+    crate::target_folder(root).join(name)
 }
 
-fn output_folder(root: &Path, target: &str) -> PathBuf {
-    bare_folder(root).join(target).join("release")
+fn output_folder(root: &Path, name: &str) -> PathBuf {
+    folder(root, name).join(TARGET).join("release")
 }
 
 /// Runs `cargo`, which builds `what`.

@@ -9,15 +9,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    build,
+    build::{self, TARGET},
     toolchain::{Compiler, Version},
 };
 
 /// The oldest compiler that builds rust-sel4: `rust-version` of the workspace.
 const OLDEST_RUST: Version = Version(1, 96);
-
-/// What the protection domains are built for.
-const TARGET: &str = "aarch64-unknown-none";
 
 /// The rust-sel4 that the lock file pins.
 #[derive(Debug, PartialEq, Eq)]
