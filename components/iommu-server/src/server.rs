@@ -249,22 +249,28 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let mut burst: Option<Burst> = None;
         for _ in 0..MAX_FAULTS_PER_STEP {
             let Some(fault) = self.core.next_fault(unit) else {
-                self.deliver(burst, notify, log);
+                self.deliver(unit, burst, notify, log);
                 return false;
             };
             if burst.as_mut().is_some_and(|burst| burst.absorb(&fault)) {
                 continue;
             }
             let time_ns = self.core.unit(unit).map_or(0, |(_, _, clock)| clock.now_ns());
-            self.deliver(burst.replace(Burst::new(fault, time_ns)), notify, log);
+            self.deliver(unit, burst.replace(Burst::new(fault, time_ns)), notify, log);
         }
-        self.deliver(burst, notify, log);
+        self.deliver(unit, burst, notify, log);
         true
     }
 
-    fn deliver(&mut self, burst: Option<Burst>, notify: &mut Channels, log: &mut impl fmt::Write) {
+    fn deliver(
+        &mut self,
+        unit: usize,
+        burst: Option<Burst>,
+        notify: &mut Channels,
+        log: &mut impl fmt::Write,
+    ) {
         let Some(burst) = burst else { return };
-        let owner = self.core.owner_of(burst.stream());
+        let owner = self.core.owner_of(unit, burst.stream());
         let seat = owner.and_then(|(client, device)| Some((self.seats.get_mut(client.number())?, device)));
         match seat {
             Some((Seat { channel, ring: Some(ring) }, device)) => {

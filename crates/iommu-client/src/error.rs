@@ -4,7 +4,7 @@ use core::fmt;
 
 use iommu_protocol::{Status, VERSION};
 
-use crate::{DmaBuffer, Mapped};
+use crate::{Copied, DmaBuffer, Mapped};
 
 /// Why a request was not done. `S` is the server's vocabulary of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,4 +49,22 @@ pub struct UnmapFailed {
     pub error: ClientError,
     /// The buffer, still the device's.
     pub mapped: Mapped,
+}
+
+/// A mapping was not copied.
+#[derive(Debug)]
+pub struct CopyFailed<S> {
+    /// Why.
+    pub error: ClientError,
+    /// What was to be copied; `None` where the server may have copied some of it, so that it stays the device's.
+    pub source: Option<S>,
+}
+
+/// A copy was not taken out, or not known to be.
+#[derive(Debug)]
+pub struct UncopyFailed<S> {
+    /// Why.
+    pub error: ClientError,
+    /// The copy, still the device's.
+    pub copied: Copied<S>,
 }

@@ -16,6 +16,7 @@ const HEADER_WORDS: usize = size_of::<Header>() / WORD;
 const AT_MAGIC: usize = core::mem::offset_of!(Header, magic) / WORD;
 const AT_WRITTEN: usize = core::mem::offset_of!(Header, written) / WORD;
 const AT_LOST: usize = core::mem::offset_of!(Header, lost_by_hardware) / WORD;
+const AT_STOPPED: usize = core::mem::offset_of!(Header, stopped) / WORD;
 const AT_SEQUENCE: usize = core::mem::offset_of!(Record, sequence) / WORD;
 
 /// The ring's page.
@@ -105,6 +106,11 @@ impl<M: RingMemory> FaultRing<M> {
         let record = self.copy(self.next);
         self.next += 1;
         Some(record.map_or(Event::Lost(1), Event::Fault))
+    }
+
+    /// The devices that are stopped after a fault storm: bit n for the one with index n on this channel.
+    pub fn stopped(&self) -> u64 {
+        if self.memory.load(AT_MAGIC) == MAGIC { self.memory.load(AT_STOPPED) } else { 0 }
     }
 
     fn poll_hardware(&mut self) -> Option<Event> {

@@ -140,7 +140,18 @@ impl<C: Call> Iommu<C> {
     /// # Errors
     /// [`Status::NoMemory`], [`Status::QuotaExceeded`].
     pub fn alloc_space(&mut self) -> Result<Space, ClientError> {
-        let words = self.request(Request::IoasAlloc)?.words;
+        Self::space(&self.request(Request::IoasAlloc)?.words)
+    }
+
+    /// The address space that has `id`, such as one that was [claimed](Iommu::claim).
+    ///
+    /// # Errors
+    /// [`Status::NoSuchSpace`].
+    pub fn space_info(&mut self, id: SpaceId) -> Result<Space, ClientError> {
+        Self::space(&self.request(Request::SpaceInfo { space: id })?.words)
+    }
+
+    fn space(words: &Words) -> Result<Space, ClientError> {
         let id = SpaceId(u16::try_from(words.get(0)).map_err(|_| ClientError::BadReply)?);
         match words.get(2) {
             0 => Err(ClientError::BadReply),
@@ -235,7 +246,16 @@ fn continued(request: Request, words: &Words) -> Result<Request, ClientError> {
             (flags.fixed, flags.resume) = (true, true);
             Ok(Request::Map { space, slot, generation, flags, iova: words.get(0), offset, length })
         }
-        Request::IoasDestroy { .. } | Request::Unmap { .. } | Request::Reset => Ok(request),
+        Request::Copy { target, source, mut flags, first, length, .. } => {
+            (flags.fixed, flags.resume) = (true, true);
+            Ok(Request::Copy { target, source, flags, iova: words.get(0), first, length })
+        }
+        Request::IoasDestroy { .. }
+        | Request::Unmap { .. }
+        | Request::Reset
+        | Request::Claim
+        | Request::Teardown { .. }
+        | Request::Revoke { .. } => Ok(request),
         _ => Err(ClientError::BadReply),
     }
 }
@@ -243,9 +263,15 @@ fn continued(request: Request, words: &Words) -> Result<Request, ClientError> {
 /// The words of a reply to `opcode` that is not refused.
 fn reply_words(opcode: Opcode) -> usize {
     match opcode {
-        Opcode::Version | Opcode::IsAttached => 1,
-        Opcode::Attach | Opcode::Detach | Opcode::Replace => 0,
-        Opcode::IoasAlloc | Opcode::DeviceInfo => 3,
+        Opcode::Version | Opcode::IsAttached | Opcode::Regrant => 1,
+        Opcode::Attach
+        | Opcode::Detach
+        | Opcode::Replace
+        | Opcode::AllowIovas
+        | Opcode::Enable
+        | Opcode::Hold => 0,
+        Opcode::IoasAlloc | Opcode::SpaceInfo | Opcode::DeviceInfo => 3,
+        Opcode::IovaRanges | Opcode::NextMapping | Opcode::HwInfo | Opcode::Stats => 4,
         _ => 2,
     }
 }

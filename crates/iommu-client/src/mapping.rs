@@ -33,6 +33,11 @@ pub struct Mapped {
 }
 
 impl Mapped {
+    /// `buffer`, known to be mapped at `first..=last` in `space`.
+    pub(crate) const fn known(buffer: DmaBuffer, space: SpaceId, first: u64, last: u64) -> Self {
+        Self { buffer, space, first, last }
+    }
+
     /// The address of its first byte, for the device.
     pub const fn iova(&self) -> u64 {
         self.first

@@ -237,3 +237,13 @@ fn a_writer_on_another_core_is_followed() {
         assert!(whole > 0, "not one record was read whole");
     });
 }
+
+#[test]
+fn the_header_says_which_devices_are_stopped() {
+    let page = Raced::new(0, vec![]);
+    page.words.borrow_mut()[3] = 0b101;
+    let ring = FaultRing::new(&page);
+    assert_eq!(ring.stopped(), 0b101);
+    page.words.borrow_mut()[0] = 0;
+    assert_eq!(ring.stopped(), 0, "no server yet");
+}

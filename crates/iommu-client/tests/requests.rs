@@ -110,7 +110,7 @@ fn replies_that_do_not_fit_are_refused() {
         let error = script(&[(0, words)]).alloc_space().err();
         assert_eq!(error, Some(ClientError::BadReply), "{words:x?}");
     }
-    assert_eq!(script(&[(29, &[])]).reset(), Err(ClientError::UnknownStatus(29)));
+    assert_eq!(script(&[(99, &[])]).reset(), Err(ClientError::UnknownStatus(99)));
     assert_eq!(script(&[(6, &[])]).detach(DeviceIndex(1)), Err(refused(Status::NoSuchDevice)));
     assert_eq!(script(&[(AGAIN, &[])]).detach(DeviceIndex(1)), Err(ClientError::BadReply));
 }

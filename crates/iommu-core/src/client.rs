@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::quota::Account;
 use crate::region::Grant;
 use crate::space::SpaceSlot;
-use crate::{MAX_CLIENTS, MAX_DEVICES, MAX_GRANTS, MAX_SPACES_PER_CLIENT, Refusal, SpaceId};
+use crate::{MAX_CLIENTS, MAX_DEVICES, MAX_GRANTS, MAX_SPACES, MAX_SPACES_PER_CLIENT, Refusal, SpaceId};
 
 /// A client, as the server numbers its channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,8 +28,32 @@ pub(crate) struct Client {
     pub(crate) account: Account,
     pub(crate) grants: [Grant; MAX_GRANTS],
     pub(crate) devices: heapless::Vec<Device, MAX_DEVICES>,
-    /// By [`SpaceId`] less one: the space's slot plus one, or 0.
+    /// By [`SpaceId`] less one: the space's slot plus one, or 0; with [`RESTRICTED`] for a space in which some
+    /// places are reserved or not allowed.
     spaces: [u8; MAX_SPACES_PER_CLIENT],
+    /// How far [`Core::sweep`](crate::Core::sweep) has come.
+    pub(crate) sweep: Place,
+}
+
+/// A bit of a name that is none of a slot.
+const RESTRICTED: u8 = 0x80;
+
+const _: () = assert!(MAX_SPACES < RESTRICTED as usize);
+
+/// Where a walk over all of a client's spaces goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    /// [`SpaceId`] less one.
+    pub(crate) space: u16,
+    /// The lowest address there that is still to be looked at.
+    pub(crate) iova: u64,
+}
+
+impl Place {
+    /// In front of everything.
+    pub(crate) const START: Self = Self { space: 0, iova: 0 };
+    /// Behind everything.
+    pub(crate) const END: Self = Self { space: MAX_SPACES_PER_CLIENT as u16, iova: 0 };
 }
 
 impl Client {
@@ -39,13 +63,23 @@ impl Client {
         grants: [const { Grant::NEW }; MAX_GRANTS],
         devices: heapless::Vec::new(),
         spaces: [0; MAX_SPACES_PER_CLIENT],
+        sweep: Place::START,
     };
+
+    /// The slot of the space that the client calls `id`, where nothing is reserved and everything is allowed.
+    #[inline]
+    pub(crate) fn plain_space(&self, id: SpaceId) -> Option<SpaceSlot> {
+        match self.spaces.get(usize::from(id.0).wrapping_sub(1)) {
+            Some(&name) if (1..RESTRICTED).contains(&name) => Some(SpaceSlot(name - 1)),
+            _ => None,
+        }
+    }
 
     /// The slot of the space that the client calls `id`.
     #[inline]
     pub(crate) fn space(&self, id: SpaceId) -> Result<SpaceSlot, Refusal> {
         match self.spaces.get(usize::from(id.0).wrapping_sub(1)) {
-            Some(&slot) if slot != 0 => Ok(SpaceSlot(slot - 1)),
+            Some(&name) if name != 0 => Ok(SpaceSlot((name & !RESTRICTED) - 1)),
             _ => Err(Refusal::NoSuchSpace(id)),
         }
     }
@@ -58,6 +92,25 @@ impl Client {
     /// Makes `id` name `slot`, or nothing.
     pub(crate) fn name(&mut self, id: SpaceId, slot: Option<SpaceSlot>) {
         self.spaces[usize::from(id.0) - 1] = slot.map_or(0, |slot| slot.0 + 1);
+    }
+
+    /// Says whether places in the space `id`, which there is, are reserved or not allowed.
+    pub(crate) fn restrict(&mut self, id: SpaceId, restricted: bool) {
+        let name = &mut self.spaces[usize::from(id.0) - 1];
+        *name = *name & !RESTRICTED | if restricted { RESTRICTED } else { 0 };
+    }
+
+    /// The client's spaces: bit n for one with id n.
+    pub(crate) fn space_ids(&self) -> u64 {
+        self.spaces
+            .iter()
+            .enumerate()
+            .fold(0, |set, (place, &name)| set | u64::from(name != 0) << (place + 1))
+    }
+
+    /// Takes the names of another client, which has none afterwards.
+    pub(crate) fn take_names(&mut self, other: &mut Self) {
+        self.spaces = core::mem::replace(&mut other.spaces, [0; MAX_SPACES_PER_CLIENT]);
     }
 
     /// Some space of the client.
@@ -103,5 +156,18 @@ mod tests {
             assert_eq!(client.space(SpaceId(id)), Err(Refusal::NoSuchSpace(SpaceId(id))));
         }
         assert_eq!((client.free_name(), client.any_space()), (Some(SpaceId(2)), Some(SpaceId(1))));
+        assert_eq!(client.space_ids(), (1 << (MAX_SPACES_PER_CLIENT + 1)) - 0b111 + 1);
+    }
+
+    #[test]
+    fn a_restricted_space_keeps_its_name_and_is_not_plain() {
+        let mut client = Client::NEW;
+        client.name(SpaceId(1), Some(SpaceSlot(MAX_SPACES as u8 - 1)));
+        assert_eq!(client.plain_space(SpaceId(1)), Some(SpaceSlot(63)));
+        client.restrict(SpaceId(1), true);
+        assert_eq!((client.plain_space(SpaceId(1)), client.space(SpaceId(1))), (None, Ok(SpaceSlot(63))));
+        client.restrict(SpaceId(1), false);
+        assert_eq!(client.plain_space(SpaceId(1)), Some(SpaceSlot(63)));
+        assert_eq!((client.plain_space(SpaceId(0)), client.plain_space(SpaceId(2))), (None, None));
     }
 }

@@ -1,6 +1,8 @@
 //! The core: all objects, and the requests that ask or make.
 
-use iommu_hal::{Clock, Fault, Geometry, PhysAddr, Rights, StreamId, TableMemory, Unit, UnitError};
+use iommu_hal::{
+    Clock, Fault, Geometry, IovaRange, PhysAddr, Rights, StreamId, TableMemory, Unit, UnitError,
+};
 use iommu_pgtable::{FramePool, Reservation, Table};
 
 use crate::area::{Area, AreaPool};
@@ -31,8 +33,8 @@ impl<const AREAS: usize> Storage<AREAS> {
     };
 }
 
-/// Who owns each stream, by stream.
-type Streams = heapless::Vec<(StreamId, ClientId, u16), MAX_STREAMS>;
+/// Who owns each stream, by stream and unit.
+pub(crate) type Streams = heapless::Vec<((StreamId, u8), ClientId, u16), MAX_STREAMS>;
 
 /// Why a grant, quota or device of the configuration was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub enum ConfigError {
     StreamTaken(ClientId),
     /// The client's device table is full.
     TooManyDevices,
+    /// The client has no such device.
+    NoSuchDevice(u16),
+    /// The device's list of reserved ranges is full.
+    TooManyReserved,
 }
 
 /// How far a request has come.
@@ -83,7 +89,7 @@ pub struct Core<'a, U, M, C> {
     pub(crate) frames: FramePool<'a>,
     pub(crate) clients: &'a mut [Client; MAX_CLIENTS],
     pub(crate) spaces: &'a mut Spaces,
-    streams: &'a mut Streams,
+    pub(crate) streams: &'a mut Streams,
     pub(crate) hardware: Hardware<U, M, C>,
 }
 
@@ -157,15 +163,17 @@ impl<'a, U: Unit, M: TableMemory, C: Clock> Core<'a, U, M, C> {
         if unit >= self.hardware.units.len() {
             return Err(ConfigError::NoSuchUnit(unit));
         }
-        let place = match self.streams.binary_search_by_key(&stream, |entry| entry.0) {
+        let key = (stream, unit as u8);
+        let place = match self.streams.binary_search_by_key(&key, |entry| entry.0) {
             Ok(place) => return Err(ConfigError::StreamTaken(self.streams[place].1)),
             Err(place) => place,
         };
         let devices = &mut self.clients[client.number()].devices;
         let index = devices.len() as u16;
-        let device = Device { stream, unit: unit as u8, attachment: Attachment::None };
+        let device =
+            Device { stream, unit: unit as u8, attachment: Attachment::None, reserved: heapless::Vec::new() };
         devices.push(device).map_err(|_| ConfigError::TooManyDevices)?;
-        let room = self.streams.insert(place, (stream, client, index));
+        let room = self.streams.insert(place, (key, client, index));
         assert!(room.is_ok(), "as many streams as devices of all clients");
         Ok(index)
     }
@@ -209,25 +217,85 @@ impl<'a, U: Unit, M: TableMemory, C: Clock> Core<'a, U, M, C> {
     /// [`Refusal::NoSuchDevice`].
     pub fn device_info(&self, client: ClientId, index: u16) -> Result<DeviceInfo, Refusal> {
         let device = self.clients[client.number()].device(index)?;
-        let space = match device.attachment {
-            Attachment::To(slot) => Some(self.spaces.get(slot).id),
-            _ => None,
+        let id = |slot| Some(self.spaces.get(slot).id);
+        let (space, stopped) = match device.attachment {
+            Attachment::To(slot) => (id(slot), None),
+            Attachment::Stopped(slot) => (None, id(slot)),
+            _ => (None, None),
         };
-        Ok(DeviceInfo { stream: device.stream, space })
+        Ok(DeviceInfo { stream: device.stream, space, stopped })
     }
 
-    /// Whether `stream` is a device that is attached to an address space.
+    /// Whether `stream` is a device that is attached to an address space and not stopped, behind every unit that
+    /// has a device of this stream.
     pub fn is_attached(&self, stream: StreamId) -> bool {
-        self.owner_of(stream).is_some_and(|(client, index)| {
-            matches!(self.device_info(client, index), Ok(DeviceInfo { space: Some(_), .. }))
-        })
+        let mut owners =
+            (0..self.hardware.units.len()).filter_map(|unit| self.owner_of(unit, stream)).peekable();
+        owners.peek().is_some()
+            && owners.all(|(client, index)| {
+                matches!(self.device_info(client, index), Ok(DeviceInfo { space: Some(_), .. }))
+            })
     }
 
-    /// The client that has the device behind `stream`, and the device's index.
-    pub fn owner_of(&self, stream: StreamId) -> Option<(ClientId, u16)> {
-        let place = self.streams.binary_search_by_key(&stream, |entry| entry.0).ok()?;
+    /// The client that has the device behind `stream` of the unit at index `unit`, and the device's index.
+    pub fn owner_of(&self, unit: usize, stream: StreamId) -> Option<(ClientId, u16)> {
+        let place = self.streams.binary_search_by_key(&(stream, unit as u8), |entry| entry.0).ok()?;
         let (_, client, index) = self.streams[place];
         Some((client, index))
+    }
+
+    /// How many devices `client` has.
+    pub fn device_count(&self, client: ClientId) -> u16 {
+        self.clients[client.number()].devices.len() as u16
+    }
+
+    /// The unit that `client`'s device at `index` sits behind.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchDevice`].
+    pub fn unit_of(&self, client: ClientId, index: u16) -> Result<usize, Refusal> {
+        self.clients[client.number()].device(index).map(|device| device.unit.into())
+    }
+
+    /// The spaces of `client`, bit n for one with id n, and its devices that are attached or stopped, likewise.
+    pub fn holdings(&self, client: ClientId) -> (u64, u64) {
+        let of = &self.clients[client.number()];
+        let devices = of.devices.iter().enumerate();
+        let held = |set, (index, device): (usize, &Device)| {
+            set | u64::from(device.attachment.holds().next().is_some()) << index
+        };
+        (of.space_ids(), devices.fold(0, held))
+    }
+
+    /// The shape of the space that `client` calls `space`.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchSpace`].
+    pub fn geometry(&self, client: ClientId, space: SpaceId) -> Result<Geometry, Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        Ok(*self.spaces.get(slot).table.geometry())
+    }
+
+    /// The lowest area of `space` that ends at or above `from`.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::NotMapped`].
+    pub fn next_area(&self, client: ClientId, space: SpaceId, from: u64) -> Result<&Area, Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        let above = IovaRange::new(from, u64::MAX).unwrap_or(IovaRange::ALL);
+        let index =
+            self.spaces.get(slot).tree.lowest_in(&self.areas, above).ok_or(Refusal::NotMapped(above))?;
+        Ok(&self.areas[index as usize])
+    }
+
+    /// The most that `client` may use.
+    pub fn limit(&self, client: ClientId) -> Quota {
+        self.clients[client.number()].account.limit()
+    }
+
+    /// The time, by the clock that the units' deadlines go by.
+    pub fn now_ns(&self) -> u64 {
+        self.hardware.clock.now_ns()
     }
 
     /// What `client` uses of its quota.

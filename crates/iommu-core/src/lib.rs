@@ -19,14 +19,18 @@ extern crate std;
 pub mod area;
 mod attach;
 mod client;
+mod copy;
 mod device;
 mod engine;
+mod handover;
 mod hardware;
 mod limits;
 mod map;
 mod quota;
+mod ranges;
 mod refusal;
 mod region;
+mod remove;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -34,14 +38,17 @@ pub mod tree;
 mod unmap;
 
 pub use client::ClientId;
+pub use copy::CopyRequest;
 pub use device::DeviceInfo;
 pub use engine::{ConfigError, Core, Progress, Storage};
 pub use limits::{
-    MAX_AREAS_PER_REQUEST, MAX_CLIENTS, MAX_COMMANDS, MAX_DEVICES, MAX_GRANTS, MAX_SPACES,
-    MAX_SPACES_PER_CLIENT, MAX_STREAMS, MAX_TABLE_WRITES, MAX_UNITS,
+    MAX_ALLOWED, MAX_AREAS_PER_REQUEST, MAX_CLIENTS, MAX_COMMANDS, MAX_COPIED, MAX_COPIED_AT_ONCE,
+    MAX_DEVICES, MAX_GRANTS, MAX_RESERVED, MAX_SPACES, MAX_SPACES_PER_CLIENT, MAX_STREAMS, MAX_TABLE_WRITES,
+    MAX_UNITS,
 };
 pub use map::MapRequest;
 pub use quota::Quota;
+pub use ranges::Usable;
 pub use refusal::{Refusal, Resource};
 pub use region::RegionInfo;
 pub use space::SpaceId;

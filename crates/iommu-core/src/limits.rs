@@ -18,6 +18,18 @@ pub const MAX_SPACES: usize = 64;
 /// Address spaces of one client.
 pub const MAX_SPACES_PER_CLIENT: usize = 16;
 
+/// Reserved ranges of one device.
+pub const MAX_RESERVED: usize = 4;
+
+/// Ranges in which a space may be allowed to place mappings.
+pub const MAX_ALLOWED: usize = 8;
+
+/// Mappings that one COPY takes from.
+pub const MAX_COPIED: u32 = MAX_AREAS_PER_REQUEST;
+
+/// Bytes that one COPY of several mappings fills in one request, so that its tables are reserved together.
+pub const MAX_COPIED_AT_ONCE: u64 = 1 << 20;
+
 /// IOMMUs.
 pub const MAX_UNITS: usize = 4;
 
@@ -25,7 +37,7 @@ pub const MAX_UNITS: usize = 4;
 /// [`Table::clear`](iommu_pgtable::Table::clear) count: enough for 2 MiB in 4 KiB pages with all their tables.
 pub const MAX_TABLE_WRITES: u32 = 640;
 
-/// Areas that one request takes out at most.
+/// Areas that one request takes out, or looks at on its way to such, at most.
 pub const MAX_AREAS_PER_REQUEST: u32 = 64;
 
 /// Calls of [`Unit`](iommu_hal::Unit) that one request makes at most: RESET blocks every device of a client, then

@@ -8,7 +8,7 @@ use crate::engine::reserve;
 use crate::quota::{Account, Quota};
 use crate::{ClientId, Core, MAX_TABLE_WRITES, Progress, Refusal, Resource, SpaceId};
 
-const GRANULE: u64 = 1 << Geometry::GRANULE_LG2;
+pub(crate) const GRANULE: u64 = 1 << Geometry::GRANULE_LG2;
 
 /// A piece of a region to be mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,10 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let MapRequest { rights, offset, length, .. } = *request;
         let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
-        let space = spaces.get_mut(owner.space(request.space)?);
+        let Some(slot) = owner.plain_space(request.space) else {
+            return self.map_restricted(client, request);
+        };
+        let space = spaces.get_mut(slot);
         let grant = owner.grant(request.slot)?;
         grant.check(request.generation, offset, length, rights)?;
         let pa = grant.address(offset);
@@ -193,7 +196,7 @@ pub(crate) fn give_back(frames: &mut FramePool<'_>, account: &mut Account, rest:
 }
 
 /// The alignment of a place that the server chooses for `length` bytes of memory at `pa`.
-fn alignment(page_sizes: u64, length: u64, pa: PhysAddr) -> u64 {
+pub(crate) fn alignment(page_sizes: u64, length: u64, pa: PhysAddr) -> u64 {
     let length_lg2 = length.ilog2();
     let block_lg2 = page_sizes.ilog2();
     1 << length_lg2.min(pa.0.trailing_zeros()).min(block_lg2)

@@ -35,6 +35,11 @@ impl Account {
         self.limit = limit;
     }
 
+    /// What is allowed.
+    pub const fn limit(&self) -> Quota {
+        self.limit
+    }
+
     /// What is in use.
     pub const fn used(&self) -> Quota {
         self.used

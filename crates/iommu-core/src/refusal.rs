@@ -15,8 +15,7 @@ pub enum Resource {
     Spaces,
 }
 
-/// The one rule that a request breaks. Of several, the first in this order, which is that of the protocol's
-/// statuses; what was refused has changed nothing, save where a variant says otherwise.
+/// The one rule that a request breaks. Of several, the first in the order that the request names; what was refused has changed nothing, save where a variant says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The client has no such address space.
@@ -64,6 +63,13 @@ pub enum Refusal {
         /// The aperture.
         aperture: IovaRange,
     },
+    /// The range touches one that a device of the space reserves.
+    ReservedByDevice {
+        /// The range.
+        range: IovaRange,
+        /// The device's.
+        reserved: IovaRange,
+    },
     /// The range overlaps this area.
     Overlap(IovaRange),
     /// Neither read nor write was asked for.
@@ -93,6 +99,16 @@ pub enum Refusal {
     NotAttached,
     /// The device's unit cannot walk the space's tables.
     Incompatible,
+    /// A reserved range of a device, this one, meets a mapping or an allowed range of the space.
+    RangeInUse(IovaRange),
+    /// More ranges, or areas, than this.
+    TooMany(usize),
+    /// The index is past the last.
+    NoSuchEntry(u16),
+    /// The device is stopped; enable or detach it.
+    Stopped,
+    /// The grant is not withdrawn.
+    NotRevoked,
     /// The hardware did not answer in time. What was being taken out stays out of use; the same request tries
     /// again.
     HardwareTimeout {

@@ -3,6 +3,7 @@
 use iommu_hal::{Geometry, PhysAddr, Rights};
 
 use crate::Refusal;
+use crate::client::Place;
 
 /// One slot of a client's grant table: authority over a piece of memory, fixed at bring-up.
 #[derive(Debug)]
@@ -10,9 +11,15 @@ pub struct Grant {
     base: PhysAddr,
     /// 0 in a slot that grants nothing.
     bytes: u64,
+    /// What may be mapped now: nothing where the grant is withdrawn.
     rights: Rights,
+    /// What may be mapped where it is not.
+    granted: Rights,
     generation: u16,
+    withdrawn: bool,
     live_areas: u32,
+    /// How far the removal of a withdrawn grant's areas has come.
+    pub(crate) removal: Place,
 }
 
 /// What a client is told of a grant.
@@ -30,8 +37,16 @@ pub struct RegionInfo {
 
 impl Grant {
     /// An empty slot.
-    pub(crate) const NEW: Self =
-        Self { base: PhysAddr(0), bytes: 0, rights: Rights::NONE, generation: 0, live_areas: 0 };
+    pub(crate) const NEW: Self = Self {
+        base: PhysAddr(0),
+        bytes: 0,
+        rights: Rights::NONE,
+        granted: Rights::NONE,
+        generation: 0,
+        withdrawn: false,
+        live_areas: 0,
+        removal: Place::START,
+    };
 
     /// A grant of `bytes` at `base`, whole granules; `None` if they are not, or there are none.
     pub(crate) fn new(base: PhysAddr, bytes: u64, rights: Rights) -> Option<Self> {
@@ -41,8 +56,9 @@ impl Grant {
             base,
             bytes,
             rights,
+            granted: rights,
             generation: 1,
-            live_areas: 0,
+            ..Self::NEW
         })
     }
 
@@ -93,6 +109,38 @@ impl Grant {
     #[inline]
     pub(crate) fn area_removed(&mut self) {
         self.live_areas -= 1;
+    }
+
+    /// Whether the grant is withdrawn.
+    pub(crate) const fn is_withdrawn(&self) -> bool {
+        self.withdrawn
+    }
+
+    /// Allows nothing any more, under a new generation; once.
+    pub(crate) fn withdraw(&mut self) {
+        if !self.withdrawn {
+            self.withdrawn = true;
+            self.rights = Rights::NONE;
+            // 0 is no generation, so that a program that never asked is refused.
+            self.generation = self.generation.checked_add(1).unwrap_or(1);
+            self.removal = Place::START;
+        }
+    }
+
+    /// Allows what it did before it was withdrawn.
+    pub(crate) const fn restore(&mut self) {
+        self.withdrawn = false;
+        self.rights = self.granted;
+    }
+
+    /// Takes over the areas that map the same memory through `other`, a grant of another client.
+    pub(crate) fn take_areas(&mut self, other: &mut Self) {
+        self.live_areas += core::mem::replace(&mut other.live_areas, 0);
+    }
+
+    /// Whether `other` grants the same memory with no more rights.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        (self.base, self.bytes) == (other.base, other.bytes) && self.granted.covers(other.granted)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Address spaces.
 
-use iommu_hal::{Binding, DomainTag};
+use iommu_hal::{Binding, DomainTag, IovaRange};
 use iommu_pgtable::{StaleFrames, Table};
 
-use crate::MAX_SPACES;
 use crate::tree::Tree;
+use crate::{MAX_ALLOWED, MAX_SPACES};
 
 /// A client's own name for one of its address spaces. 0 names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +52,14 @@ pub(crate) struct Space {
     pub(crate) unsure: bool,
     /// Frames taken out by requests whose invalidation failed.
     pub(crate) quarantine: StaleFrames,
+    /// Where what has no fixed place may be placed, upwards; anywhere if empty.
+    pub(crate) allowed: Ranges,
+    /// A list of such ranges that is being made.
+    pub(crate) staged: Ranges,
 }
+
+/// Some ranges.
+pub(crate) type Ranges = heapless::Vec<IovaRange, MAX_ALLOWED>;
 
 impl Space {
     /// What a stream is pointed at.
@@ -94,6 +101,8 @@ impl Spaces {
             cached: UnitSet::EMPTY,
             unsure: false,
             quarantine: StaleFrames::EMPTY,
+            allowed: Ranges::new(),
+            staged: Ranges::new(),
         };
         match self.slots.get_mut(usize::from(slot.0)) {
             Some(place) => *place = Some(space),

@@ -189,6 +189,13 @@ impl Tree {
     /// The highest area that begins at or below `iova`.
     #[inline]
     pub fn highest_at(&self, areas: &[Area], iova: u64) -> Option<AreaIndex> {
+        let newest =
+            Some(self.newest).filter(|&newest| newest != NONE && areas[newest as usize].first <= iova);
+        let linked = self.highest_linked_at(areas, iova).into_iter();
+        linked.chain(newest).max_by_key(|&index| areas[index as usize].first)
+    }
+
+    fn highest_linked_at(&self, areas: &[Area], iova: u64) -> Option<AreaIndex> {
         let mut highest = None;
         let mut at = self.root;
         while at != NONE {
@@ -200,10 +207,7 @@ impl Tree {
                 at = area.links[LEFT];
             }
         }
-        let newest =
-            Some(self.newest).filter(|&newest| newest != NONE && areas[newest as usize].first <= iova);
-        let linked = highest.into_iter();
-        linked.chain(newest).max_by_key(|&index| areas[index as usize].first)
+        highest
     }
 
     /// The lowest multiple of `align` (a power of two, at least a granule) at which `length` bytes (whole
@@ -213,16 +217,19 @@ impl Tree {
     /// longer by what alignment can cost. Each step is one way down, so the search is logarithmic. For an `align` of
     /// one granule the first try fits, and the answer is always the lowest; for others it may, past
     /// that many unaligned holes of nearly this length, be a higher one, or `None` where only such holes are left.
-    pub fn first_fit(
-        &mut self,
-        areas: &mut [Area],
-        within: IovaRange,
-        length: u64,
-        align: u64,
-    ) -> Option<u64> {
-        if self.newest != NONE {
-            self.link_newest(areas);
+    pub fn first_fit(&self, areas: &[Area], within: IovaRange, length: u64, align: u64) -> Option<u64> {
+        let fit = self.first_linked_fit(areas, within, length, align)?;
+        let newest = areas[self.newest as usize].range();
+        if self.newest == NONE || newest.last() < fit || newest.first() > fit + (length - 1) {
+            return Some(fit);
         }
+        // Where the newest area is, nothing fits below it.
+        let above = IovaRange::new(newest.last().checked_add(1)?, within.last())?;
+        self.first_linked_fit(areas, above, length, align)
+    }
+
+    /// As [`Tree::first_fit`], as if the newest area were not there.
+    fn first_linked_fit(&self, areas: &[Area], within: IovaRange, length: u64, align: u64) -> Option<u64> {
         let place = |first: u64, last: u64| {
             let iova = first.max(within.first()).checked_next_multiple_of(align)?;
             (iova.checked_add(length - 1)? <= last.min(within.last())).then_some(iova)
@@ -241,7 +248,7 @@ impl Tree {
             }
             above = area.first;
         }
-        let tail = match self.highest_at(areas, u64::MAX) {
+        let tail = match self.highest_linked_at(areas, u64::MAX) {
             Some(highest) => areas[highest as usize].last.checked_add(1)?,
             None => 0,
         };

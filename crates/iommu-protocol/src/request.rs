@@ -81,7 +81,11 @@ pub struct RegionSlot(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceIndex(pub u16);
 
-/// What MAP is asked to do.
+/// The number of a client in a supervisor's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientIndex(pub u16);
+
+/// What MAP and COPY are asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MapFlags {
     /// Bit 0: the device may read.
@@ -90,7 +94,7 @@ pub struct MapFlags {
     pub write: bool,
     /// Bit 2: at the IOVA that is given; otherwise the server chooses and the IOVA must be zero.
     pub fixed: bool,
-    /// Bit 3: continue the MAP that was answered [`Again`](crate::Status::Again), all else alike and
+    /// Bit 3: continue the request that was answered [`Again`](crate::Status::Again), all else alike and
     /// `fixed` at the IOVA of its reply.
     pub resume: bool,
 }
@@ -107,6 +111,18 @@ impl MapFlags {
         let bit = |index: u16| bits & 1 << index != 0;
         (bits < 1 << 4).then(|| Self { read: bit(0), write: bit(1), fixed: bit(2), resume: bit(3) })
     }
+}
+
+/// What ALLOW_IOVAS does with the list that is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AllowStep {
+    /// Begins an empty list, in place of one that was begun and not committed.
+    Begin = 0,
+    /// Adds a range to it.
+    Add = 1,
+    /// Makes it the space's, as a whole. An empty one allows everything again.
+    Commit = 2,
 }
 
 /// The label of a request.
@@ -138,6 +154,32 @@ pub enum Opcode {
     Reset = 11,
     /// [`Request::IsAttached`].
     IsAttached = 12,
+    /// [`Request::Copy`].
+    Copy = 13,
+    /// [`Request::IovaRanges`].
+    IovaRanges = 14,
+    /// [`Request::AllowIovas`].
+    AllowIovas = 15,
+    /// [`Request::NextMapping`].
+    NextMapping = 16,
+    /// [`Request::Enable`].
+    Enable = 17,
+    /// [`Request::HwInfo`].
+    HwInfo = 18,
+    /// [`Request::Stats`].
+    Stats = 19,
+    /// [`Request::Claim`].
+    Claim = 20,
+    /// [`Request::Teardown`].
+    Teardown = 21,
+    /// [`Request::Hold`].
+    Hold = 22,
+    /// [`Request::Revoke`].
+    Revoke = 23,
+    /// [`Request::Regrant`].
+    Regrant = 24,
+    /// [`Request::SpaceInfo`].
+    SpaceInfo = 25,
 }
 
 /// A request, decoded. Bits that no field takes are reserved and must be zero.
@@ -225,6 +267,127 @@ pub enum Request {
         /// The function's stream id.
         stream: u32,
     },
+    /// Maps what a range of one address space maps into another or the same, with these rights or fewer, as many
+    /// mappings as it is there. Word 0: bits 15:0 the target space, 31:16 the source space, 63:48 the flags; word
+    /// 1 the IOVA in the target; word 2 the first IOVA in the source; word 3 the length in bytes. The range may
+    /// begin and end inside mappings; without a gap, and of [`MAX_COPIED`](crate::MAX_COPIED) mappings at most.
+    /// Reply: as MAP's.
+    Copy {
+        /// The space to map into.
+        target: SpaceId,
+        /// The space to copy from.
+        source: SpaceId,
+        /// Rights and placement.
+        flags: MapFlags,
+        /// Where.
+        iova: u64,
+        /// First address in the source.
+        first: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Asks for the ranges of a space that are not reserved, upwards. Word 0: bits 15:0 the space, 31:16 the
+    /// index. Reply: word 0 the first IOVA of that range, word 1 its last, word 2 how many ranges there are,
+    /// word 3 the granule in bytes.
+    IovaRanges {
+        /// The space.
+        space: SpaceId,
+        /// Which range, from 0.
+        index: u16,
+    },
+    /// Says, in steps, where MAP may place what has no fixed place. The new list replaces the old one as a whole,
+    /// at [`AllowStep::Commit`]. Word 0: bits 15:0 the space, 17:16 the step; word 1 the first IOVA, word 2 the
+    /// last, both zero but with [`AllowStep::Add`]. Reply: no words.
+    AllowIovas {
+        /// The space.
+        space: SpaceId,
+        /// What to do with the list that is being made.
+        step: AllowStep,
+        /// Lowest address.
+        first: u64,
+        /// Highest address.
+        last: u64,
+    },
+    /// Asks for the lowest mapping that ends at or above an address. Word 0: bits 15:0 the space; word 1 the
+    /// address. Reply: word 0 its first IOVA, word 1 its last, word 2 its offset in the region, word 3 bits 15:0
+    /// the slot, bit 16 read, bit 17 write, bit 18 half done: it is being made or taken out.
+    NextMapping {
+        /// The space.
+        space: SpaceId,
+        /// The address.
+        from: u64,
+    },
+    /// Lets a device that the server stopped after a fault storm reach its space again. Word 0: bits 15:0 the
+    /// device. Reply: no words.
+    Enable {
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// Asks for the unit that a device's accesses pass. Word 0: bits 15:0 the device, 31:16 the index. Reply,
+    /// index 0: word 0 the shape of the unit's tables (bits 7:0 the format: 1 VMSAv8-64 stage 1, 2 stage 2; 15:8
+    /// bits of an IOVA; 23:16 bits of a physical address; bit 24 the unit does not snoop; 39:32 what
+    /// kind of unit it is: 1 an Arm SMMUv3; 47:40 the unit's number), word 1 its page sizes, word 2 how many
+    /// indices there are, word 3 zero. Higher ones: capability registers as read, four words each. SMMUv3,
+    /// index 1: IDR0 and IDR1, IDR2 and IDR3, IDR4 and IDR5, IIDR and AIDR, the first in bits 31:0.
+    HwInfo {
+        /// The device.
+        device: DeviceIndex,
+        /// Which words.
+        index: u16,
+    },
+    /// Asks for counters: [`stats`](crate::stats). Word 0: bits 15:0 which, 31:16 whose: 0 the caller's, n + 1
+    /// those of client n of a supervisor. Reply: four words.
+    Stats {
+        /// Which: a [`stats`](crate::stats) group.
+        group: u16,
+        /// Whose; the caller's own where `None`.
+        client: Option<ClientIndex>,
+    },
+    /// Takes over what a supervisor [holds](Request::Hold): for this channel, or for the one that the policy has
+    /// this channel succeed. Ids are what they were. No words. Reply: word 0 bit n: there is a space with id n; word
+    /// 1 bit n: device n is attached. Answered [`Again`](crate::Status::Again): the same call goes on, nothing is
+    /// taken over yet.
+    Claim,
+    /// A supervisor's: ends all that a client has, whatever it does: its devices abort, then its spaces are
+    /// destroyed. Until that is done the client's requests are [`Busy`](crate::Status::Busy). Word 0: bits 15:0 the
+    /// client. Reply: word 0 zero, word 1 bytes unmapped. Answered [`Again`](crate::Status::Again): the same call
+    /// goes on; without it the server goes on by itself.
+    Teardown {
+        /// The client.
+        client: ClientIndex,
+    },
+    /// A supervisor's: keeps all that a client has as it is, so that its devices go on with what is mapped. Until
+    /// a [`Request::Claim`] the client's requests that change something are [`Busy`](crate::Status::Busy). Past
+    /// the deadline the server ends it as [`Request::Teardown`] does. On a client that is held, the deadline
+    /// begins anew. Word 0: bits 15:0 the client, 63:32 milliseconds. Reply: no words.
+    Hold {
+        /// The client.
+        client: ClientIndex,
+        /// How long it may stay unclaimed, in milliseconds.
+        deadline_ms: u32,
+    },
+    /// A supervisor's: withdraws a client's grant. From the first call on its generation is another and nothing is
+    /// mapped through it; when the last returns, no device of the client reaches the region through it. Word 0:
+    /// bits 15:0 the client, 31:16 the slot. Reply: word 0 the new generation, word 1 bytes unmapped. Answered
+    /// [`Again`](crate::Status::Again): the same call goes on; without it the server goes on by itself.
+    Revoke {
+        /// The client.
+        client: ClientIndex,
+        /// The slot.
+        slot: RegionSlot,
+    },
+    /// Asks for the shape of a space. Word 0: bits 15:0 the space. Reply: as that of [`Request::IoasAlloc`].
+    SpaceInfo {
+        /// The space.
+        space: SpaceId,
+    },
+    /// A supervisor's: gives a withdrawn grant back. Words as [`Request::Revoke`]. Reply: word 0 the generation.
+    Regrant {
+        /// The client.
+        client: ClientIndex,
+        /// The slot.
+        slot: RegionSlot,
+    },
 }
 
 /// Why words are no request.
@@ -258,6 +421,30 @@ impl Request {
             Self::DeviceInfo { device } => (Opcode::DeviceInfo, Words::new([device.0.into()])),
             Self::Reset => (Opcode::Reset, Words::new([])),
             Self::IsAttached { stream } => (Opcode::IsAttached, Words::new([stream.into()])),
+            Self::Copy { target, source, flags, iova, first, length } => {
+                let word = pair(target.0, source.0) | flags.bits() << 48;
+                (Opcode::Copy, Words::new([word, iova, first, length]))
+            }
+            Self::IovaRanges { space, index } => (Opcode::IovaRanges, Words::new([pair(space.0, index)])),
+            Self::AllowIovas { space, step, first, last } => {
+                (Opcode::AllowIovas, Words::new([pair(space.0, step as u16), first, last]))
+            }
+            Self::NextMapping { space, from } => (Opcode::NextMapping, Words::new([space.0.into(), from])),
+            Self::Enable { device } => (Opcode::Enable, Words::new([device.0.into()])),
+            Self::HwInfo { device, index } => (Opcode::HwInfo, Words::new([pair(device.0, index)])),
+            Self::Stats { group, client } => {
+                // There is no client 0xffff: a supervisor has fewer.
+                let whose = client.map_or(0, |client| client.0.saturating_add(1));
+                (Opcode::Stats, Words::new([pair(group, whose)]))
+            }
+            Self::SpaceInfo { space } => (Opcode::SpaceInfo, Words::new([space.0.into()])),
+            Self::Claim => (Opcode::Claim, Words::new([])),
+            Self::Teardown { client } => (Opcode::Teardown, Words::new([client.0.into()])),
+            Self::Hold { client, deadline_ms } => {
+                (Opcode::Hold, Words::new([u64::from(client.0) | u64::from(deadline_ms) << 32]))
+            }
+            Self::Revoke { client, slot } => (Opcode::Revoke, Words::new([pair(client.0, slot.0)])),
+            Self::Regrant { client, slot } => (Opcode::Regrant, Words::new([pair(client.0, slot.0)])),
         }
     }
 
@@ -298,13 +485,53 @@ impl Request {
             Opcode::DeviceInfo => Self::DeviceInfo { device: DeviceIndex(low) },
             Opcode::Reset => Self::Reset,
             Opcode::IsAttached => Self::IsAttached { stream: w0 as u32 },
+            other => Self::decode_rare(other, words.words)?,
+        })
+    }
+
+    /// The opcodes past [`Opcode::IsAttached`].
+    #[inline(never)]
+    fn decode_rare(opcode: Opcode, [w0, w1, w2, w3]: [u64; WORDS]) -> Result<Self, MessageError> {
+        let low = w0 as u16;
+        let high = (w0 >> 16) as u16;
+        Ok(match opcode {
+            Opcode::Copy => Self::Copy {
+                target: SpaceId(low),
+                source: SpaceId(high),
+                flags: MapFlags::from_bits((w0 >> 48) as u16).ok_or(MessageError::ReservedBits)?,
+                iova: w1,
+                first: w2,
+                length: w3,
+            },
+            Opcode::IovaRanges => Self::IovaRanges { space: SpaceId(low), index: high },
+            Opcode::AllowIovas => {
+                let step = match high {
+                    1 => AllowStep::Add,
+                    _ if w1 | w2 != 0 => return Err(MessageError::ReservedBits),
+                    0 => AllowStep::Begin,
+                    2 => AllowStep::Commit,
+                    _ => return Err(MessageError::ReservedBits),
+                };
+                Self::AllowIovas { space: SpaceId(low), step, first: w1, last: w2 }
+            }
+            Opcode::NextMapping => Self::NextMapping { space: SpaceId(low), from: w1 },
+            Opcode::Enable => Self::Enable { device: DeviceIndex(low) },
+            Opcode::HwInfo => Self::HwInfo { device: DeviceIndex(low), index: high },
+            Opcode::Stats => Self::Stats { group: low, client: high.checked_sub(1).map(ClientIndex) },
+            Opcode::SpaceInfo => Self::SpaceInfo { space: SpaceId(low) },
+            Opcode::Claim => Self::Claim,
+            Opcode::Teardown => Self::Teardown { client: ClientIndex(low) },
+            Opcode::Hold => Self::Hold { client: ClientIndex(low), deadline_ms: (w0 >> 32) as u32 },
+            Opcode::Revoke => Self::Revoke { client: ClientIndex(low), slot: RegionSlot(high) },
+            Opcode::Regrant => Self::Regrant { client: ClientIndex(low), slot: RegionSlot(high) },
+            other => return Err(MessageError::UnknownLabel(other.label())),
         })
     }
 }
 
 impl Opcode {
     /// Every opcode, in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 25] = [
         Self::Version,
         Self::IoasAlloc,
         Self::IoasDestroy,
@@ -317,6 +544,19 @@ impl Opcode {
         Self::DeviceInfo,
         Self::Reset,
         Self::IsAttached,
+        Self::Copy,
+        Self::IovaRanges,
+        Self::AllowIovas,
+        Self::NextMapping,
+        Self::Enable,
+        Self::HwInfo,
+        Self::Stats,
+        Self::Claim,
+        Self::Teardown,
+        Self::Hold,
+        Self::Revoke,
+        Self::Regrant,
+        Self::SpaceInfo,
     ];
 
     /// The opcode of a request's label.
@@ -332,9 +572,10 @@ impl Opcode {
     /// The number of words that the request has.
     pub const fn words(self) -> usize {
         match self {
-            Self::Version | Self::IoasAlloc | Self::Reset => 0,
-            Self::Unmap => 3,
-            Self::Map => 4,
+            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim => 0,
+            Self::NextMapping => 2,
+            Self::Unmap | Self::AllowIovas => 3,
+            Self::Map | Self::Copy => 4,
             _ => 1,
         }
     }
@@ -342,8 +583,18 @@ impl Opcode {
     /// Bits of word 0, where there is one, that must be zero.
     const fn reserved_bits(self) -> u64 {
         match self {
-            Self::Version | Self::IoasAlloc | Self::Reset | Self::Map => 0,
-            Self::Attach | Self::Replace | Self::IsAttached => !0xffff_ffff,
+            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim | Self::Map => 0,
+            Self::Copy => 0xffff << 32,
+            Self::Hold => 0xffff << 16,
+            Self::Attach
+            | Self::Replace
+            | Self::IsAttached
+            | Self::IovaRanges
+            | Self::AllowIovas
+            | Self::HwInfo
+            | Self::Stats
+            | Self::Revoke
+            | Self::Regrant => !0xffff_ffff,
             _ => !0xffff,
         }
     }

@@ -31,8 +31,10 @@ pub struct Header {
     /// Fault records of the hardware that never became records here because its queue was full. Every client
     /// of the unit is told, as nobody knows whose they were.
     pub lost_by_hardware: u64,
+    /// Bit n: the device with index n on this channel is stopped after a fault storm, until ENABLE or DETACH.
+    pub stopped: u64,
     /// Zero.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }
 
 /// One record: `count` faults alike.
@@ -45,7 +47,8 @@ pub struct Record {
     pub iova: u64,
     /// How many: same device, reason and access, in one page.
     pub count: u64,
-    /// Bits 15:0 the device's index on this channel; 31:16 [`reason`]; 39:32 [`access`]; bit 40 [`HAS_IOVA`].
+    /// Bits 15:0 the device's index on this channel, where those whose faults alone the channel receives come
+    /// after its own, in the policy's order; 31:16 [`reason`]; 39:32 [`access`]; bit 40 [`HAS_IOVA`].
     pub what: u64,
     /// The stream id.
     pub stream: u64,
@@ -76,6 +79,10 @@ pub mod reason {
     pub const WALK_ABORT: u16 = 4;
     /// The device is not attached.
     pub const STREAM_ABORTED: u16 = 5;
+    /// Not of the hardware: there were more faults than the policy allows, `count` in the last second, so that
+    /// the server stopped the device; the last record of it until
+    /// [`Request::Enable`](crate::Request::Enable).
+    pub const STORM: u16 = 6;
     /// Another rule; bits 7:0 the architecture's own code.
     pub const OTHER: u16 = 0x100;
 }

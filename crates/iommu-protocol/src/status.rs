@@ -34,7 +34,7 @@ pub enum Status {
     ZeroLength = 12,
     /// First plus length passes the last address (EOVERFLOW).
     Overflow = 13,
-    /// The IOVA range touches one that is reserved, or leaves the space's aperture (EINVAL).
+    /// The IOVA range touches one that a device of the space reserves, or leaves the space's aperture (EINVAL).
     Reserved = 14,
     /// The IOVA range overlaps a mapping (EEXIST).
     Overlap = 15,
@@ -48,7 +48,8 @@ pub enum Status {
     NotMapped = 19,
     /// The range cuts through a mapping; nothing was removed (ENOENT).
     WouldSplit = 20,
-    /// The object is in use (EBUSY).
+    /// The object is in use: a device holds the space, or a supervisor holds or ends the channel's own
+    /// objects (EBUSY).
     Busy = 21,
     /// The server is out of areas, table frames or spaces (ENOMEM).
     NoMemory = 22,
@@ -64,11 +65,26 @@ pub enum Status {
     HardwareTimeout = 27,
     /// The unit is out of order; its streams are aborted (EIO).
     HardwareFailed = 28,
+    /// A reserved range of the device meets a mapping or an allowed range of the space, or an allowed range a
+    /// reserved one (EADDRINUSE).
+    RangeInUse = 29,
+    /// More ranges or mappings than one request takes (E2BIG).
+    TooMany = 30,
+    /// Nothing is held that the channel could claim (EINVAL).
+    NothingHeld = 31,
+    /// The index is past the end of what it counts (ENOENT).
+    NoSuchEntry = 32,
+    /// The server stopped the device after a fault storm; enable or detach it (EIO).
+    Stopped = 33,
+    /// No such client in the supervisor's list (ENOENT).
+    NoSuchClient = 34,
+    /// The grant is not withdrawn (EINVAL).
+    NotRevoked = 35,
 }
 
 impl Status {
     /// Every status, in the order of its number.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 36] = [
         Self::Ok,
         Self::Again,
         Self::UnknownRequest,
@@ -98,6 +114,13 @@ impl Status {
         Self::Incompatible,
         Self::HardwareTimeout,
         Self::HardwareFailed,
+        Self::RangeInUse,
+        Self::TooMany,
+        Self::NothingHeld,
+        Self::NoSuchEntry,
+        Self::Stopped,
+        Self::NoSuchClient,
+        Self::NotRevoked,
     ];
 
     /// The status of a reply's label; `None` for a label that this version does not know.

@@ -1,7 +1,8 @@
 //! Golden vectors: the words of every request, as another implementer would write them.
 
 use iommu_protocol::{
-    DeviceIndex, MapFlags, MessageError, Opcode, RegionSlot, Request, SpaceId, Words, ring,
+    AllowStep, ClientIndex, DeviceIndex, MapFlags, MessageError, Opcode, RegionSlot, Request, SpaceId, Words,
+    ring,
 };
 
 const MAP: Request = Request::Map {
@@ -14,7 +15,19 @@ const MAP: Request = Request::Map {
     length: 0x6000,
 };
 
-const GOLDEN: [(Request, u64, &[u64]); 12] = [
+const COPY: Request = Request::Copy {
+    target: SpaceId(0x1111),
+    source: SpaceId(0x2222),
+    flags: MapFlags { read: false, write: true, fixed: false, resume: true },
+    iova: 0x4000,
+    first: 0x5000,
+    length: 0x6000,
+};
+
+const ALLOW: Request =
+    Request::AllowIovas { space: SpaceId(3), step: AllowStep::Add, first: 0x1000, last: 0x1fff };
+
+const GOLDEN: [(Request, u64, &[u64]); 25] = [
     (Request::Version, 1, &[]),
     (Request::IoasAlloc, 2, &[]),
     (Request::IoasDestroy { space: SpaceId(0xabcd) }, 3, &[0xabcd]),
@@ -27,7 +40,40 @@ const GOLDEN: [(Request, u64, &[u64]); 12] = [
     (Request::DeviceInfo { device: DeviceIndex(3) }, 10, &[3]),
     (Request::Reset, 11, &[]),
     (Request::IsAttached { stream: 0xffff_ffff }, 12, &[0xffff_ffff]),
+    (COPY, 13, &[0x000a_0000_2222_1111, 0x4000, 0x5000, 0x6000]),
+    (Request::IovaRanges { space: SpaceId(3), index: 0x102 }, 14, &[0x0102_0003]),
+    (ALLOW, 15, &[0x0001_0003, 0x1000, 0x1fff]),
+    (Request::NextMapping { space: SpaceId(3), from: u64::MAX }, 16, &[3, u64::MAX]),
+    (Request::Enable { device: DeviceIndex(7) }, 17, &[7]),
+    (Request::HwInfo { device: DeviceIndex(7), index: 1 }, 18, &[0x0001_0007]),
+    (Request::Stats { group: 4, client: Some(ClientIndex(2)) }, 19, &[0x0003_0004]),
+    (Request::Claim, 20, &[]),
+    (Request::Teardown { client: ClientIndex(9) }, 21, &[9]),
+    (Request::Hold { client: ClientIndex(9), deadline_ms: 0x1234_5678 }, 22, &[0x1234_5678_0000_0009]),
+    (Request::Revoke { client: ClientIndex(9), slot: RegionSlot(1) }, 23, &[0x0001_0009]),
+    (Request::Regrant { client: ClientIndex(9), slot: RegionSlot(1) }, 24, &[0x0001_0009]),
+    (Request::SpaceInfo { space: SpaceId(0xabcd) }, 25, &[0xabcd]),
 ];
+
+#[test]
+fn the_steps_of_a_list_have_their_words() {
+    let step = |step| Request::AllowIovas { space: SpaceId(3), step, first: 0, last: 0 };
+    for (request, word) in [(step(AllowStep::Begin), 3), (step(AllowStep::Commit), 0x0002_0003)] {
+        assert_eq!(request.encode().1.as_slice(), [word, 0, 0]);
+        assert_eq!(Request::decode(15, &Words::new([word, 0, 0])), Ok(request));
+        for words in [[word, 1, 0], [word, 0, 1]] {
+            assert_eq!(Request::decode(15, &Words::new(words)), Err(MessageError::ReservedBits));
+        }
+    }
+    assert_eq!(Request::decode(15, &Words::new([0x0003_0003, 0, 0])), Err(MessageError::ReservedBits));
+}
+
+#[test]
+fn counters_are_the_callers_own_or_a_clients() {
+    let own = Request::Stats { group: 4, client: None };
+    assert_eq!(own.encode().1.as_slice(), [4]);
+    assert_eq!(Request::decode(19, &Words::new([4])), Ok(own));
+}
 
 #[test]
 fn every_request_has_its_words() {
@@ -58,10 +104,9 @@ fn a_wrong_number_of_words_is_refused() {
 #[test]
 fn every_reserved_bit_is_refused() {
     for (request, label, words) in GOLDEN {
-        for bit in 0..64 {
+        for bit in 0..64 * words.len() {
             let mut flipped = words.to_vec();
-            let Some(word) = flipped.first_mut() else { continue };
-            *word ^= 1 << bit;
+            flipped[bit / 64] ^= 1 << (bit % 64);
             match Request::decode(label, &Words::from_slice(&flipped)) {
                 Ok(other) => assert_ne!(other, request, "bit {bit} of label {label} means nothing"),
                 Err(error) => assert_eq!(error, MessageError::ReservedBits),
@@ -72,7 +117,7 @@ fn every_reserved_bit_is_refused() {
 
 #[test]
 fn unknown_labels_are_refused() {
-    for label in [0, 13, u64::MAX] {
+    for label in [0, 26, u64::MAX] {
         assert_eq!(Request::decode(label, &Words::new([])), Err(MessageError::UnknownLabel(label)));
     }
 }

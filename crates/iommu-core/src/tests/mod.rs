@@ -1,14 +1,20 @@
 //! The core over a unit and a memory that watch it.
 
 mod bounds;
+mod copy;
 mod failures;
+mod handover;
 mod machine;
 mod model;
 mod ops;
 mod random;
+mod ranges;
 mod refusals;
+mod remove;
 mod requests;
 mod spare;
+mod stop;
+mod units;
 mod watch;
 
 use std::boxed::Box;

@@ -61,7 +61,10 @@ impl World {
             for (index, (spaces, aborts)) in model.devices.iter().enumerate() {
                 let info = self.core.device_info(client, index as u16).unwrap();
                 let expected = spaces.first().copied().filter(|_| !aborts);
-                assert_eq!(info, DeviceInfo { stream: stream(client, index as u16), space: expected });
+                assert_eq!(
+                    info,
+                    DeviceInfo { stream: stream(client, index as u16), space: expected, stopped: None }
+                );
             }
         }
     }

@@ -364,6 +364,6 @@ fn configurations_that_make_no_sense_are_refused() {
         assert_eq!(core.add_device(B, StreamId(n.into()), 0), Ok(n));
     }
     assert_eq!(core.add_device(B, StreamId(1), 0), Err(ConfigError::TooManyDevices));
-    assert_eq!(core.owner_of(StreamId(1)), None);
-    assert_eq!(core.owner_of(StreamId(5)), Some((B, 5)));
+    assert_eq!(core.owner_of(0, StreamId(1)), None);
+    assert_eq!(core.owner_of(0, StreamId(5)), Some((B, 5)));
 }

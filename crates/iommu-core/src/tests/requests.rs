@@ -195,8 +195,8 @@ fn clients_do_not_meet() {
     );
     core.attach(A, a, 0).unwrap();
     core.attach(B, b, 0).unwrap();
-    assert_eq!(core.owner_of(stream(B, 0)), Some((B, 0)));
-    assert_eq!(core.owner_of(StreamId(7)), None);
+    assert_eq!(core.owner_of(0, stream(B, 0)), Some((B, 0)));
+    assert_eq!(core.owner_of(0, StreamId(7)), None);
     repeat(|| request(&mut core, &machine, |core| core.reset(A))).unwrap();
     assert_eq!(core.usage(A), Quota::ZERO);
     assert_eq!(core.usage(B), Quota { frames: 3, areas: 1, spaces: 1 });
@@ -210,7 +210,7 @@ fn devices_are_attached_replaced_and_detached() {
     let (first, _) = core.ioas_alloc(A).unwrap();
     let (second, _) = core.ioas_alloc(A).unwrap();
     let device = |core: &TestCore| core.device_info(A, 1).unwrap();
-    assert_eq!(device(&core), DeviceInfo { stream: stream(A, 1), space: None });
+    assert_eq!(device(&core), DeviceInfo { stream: stream(A, 1), space: None, stopped: None });
     request(&mut core, &machine, |core| core.attach(A, first, 1)).unwrap();
     assert_eq!(machine.take_calls(), [(0, Call::Attach(stream(A, 1), DomainTag(1)))]);
     assert_eq!(device(&core).space, Some(first));

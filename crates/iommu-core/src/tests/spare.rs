@@ -5,7 +5,7 @@ use iommu_hal::{DomainTag, IovaRange};
 use super::machine::{Call, TIMEOUT};
 use super::watch::{request, space};
 use super::*;
-use crate::Resource;
+use crate::{CopyRequest, Resource};
 
 const GIB: u64 = 1 << 30;
 const TAG: DomainTag = DomainTag(1);
@@ -83,6 +83,26 @@ fn a_block_takes_the_place_of_a_spare() {
     request(&mut core, &machine, |core| core.map(A, &fixed(id, GIB, 0, 2 * MIB))).unwrap();
     let tables = Call::Invalidate { tag: TAG, range: page(GIB), tables: true };
     assert_eq!(machine.take_calls(), [(0, tables), (0, Call::Sync)]);
+    assert_eq!(space(&core, A, id).table.lookup(&core.hardware.memory, GIB).unwrap().page_bytes, 2 * MIB);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_a_spare() {
+    let machine = Machine::default();
+    let mut core = core(&machine);
+    let id = with_spare(&mut core, &machine, GIB + PAGE);
+    request(&mut core, &machine, |core| core.map(A, &fixed(id, 5 * GIB, 0, 2 * MIB))).unwrap();
+    let copy = CopyRequest {
+        target: id,
+        source: id,
+        rights: Rights::READ,
+        fixed: true,
+        resume: false,
+        iova: GIB,
+        first: 5 * GIB,
+        length: 2 * MIB,
+    };
+    request(&mut core, &machine, |core| core.copy(A, &copy)).unwrap();
     assert_eq!(space(&core, A, id).table.lookup(&core.hardware.memory, GIB).unwrap().page_bytes, 2 * MIB);
 }
 

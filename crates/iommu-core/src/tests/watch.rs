@@ -8,7 +8,6 @@ use iommu_hal::{IovaRange, PhysAddr};
 
 use super::*;
 use crate::area::State;
-use crate::device::Attachment;
 use crate::space::Space;
 use crate::{MAX_CLIENTS, MAX_COMMANDS, MAX_GRANTS, MAX_SPACES, MAX_SPACES_PER_CLIENT, MAX_TABLE_WRITES};
 
@@ -82,12 +81,7 @@ pub fn areas(core: &TestCore, space: &Space) -> Vec<Seen> {
 pub fn check(core: &mut TestCore, machine: &Machine) {
     let mut holders = [0; MAX_SPACES];
     for device in core.clients.iter().flat_map(|client| &client.devices) {
-        let slots = match device.attachment {
-            Attachment::None => [None, None],
-            Attachment::To(slot) => [Some(slot), None],
-            Attachment::Unsettled(slot, other) => [Some(slot), other],
-        };
-        slots.into_iter().flatten().for_each(|slot| holders[usize::from(slot.0)] += 1);
+        device.attachment.holds().for_each(|slot| holders[usize::from(slot.0)] += 1);
     }
     let mut total = Quota::ZERO;
     let mut mapped = BTreeMap::new();

@@ -84,10 +84,10 @@ fn the_whole_address_space_is_one_area() {
     let mut tree = Tree::EMPTY;
     insert(&mut tree, &mut pool, IovaRange::ALL).unwrap();
     assert_eq!(insert(&mut tree, &mut pool, range(u64::MAX, u64::MAX)), Err(IovaRange::ALL));
-    assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, PAGE, PAGE), None);
+    assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), None);
     remove(&mut tree, &mut pool, range(5, 5));
     assert!(tree.is_empty());
-    assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, PAGE, PAGE), Some(0));
+    assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), Some(0));
 }
 
 #[test]
@@ -97,10 +97,10 @@ fn the_last_page_is_found_free_and_taken() {
     let mut tree = Tree::EMPTY;
     let top = u64::MAX - PAGE + 1;
     insert(&mut tree, &mut pool, range(0, top - 1)).unwrap();
-    assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, PAGE, PAGE), Some(top));
-    assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, 2 * PAGE, PAGE), None);
+    assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), Some(top));
+    assert_eq!(tree.first_fit(&pool, IovaRange::ALL, 2 * PAGE, PAGE), None);
     insert(&mut tree, &mut pool, range(top, u64::MAX)).unwrap();
-    assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, PAGE, PAGE), None);
+    assert_eq!(tree.first_fit(&pool, IovaRange::ALL, PAGE, PAGE), None);
     assert_eq!(tree.highest_at(&pool, u64::MAX), Some(2));
     tree.check(&pool);
 }
@@ -120,7 +120,7 @@ fn first_fit_gives_up_on_unaligned_holes_after_its_tries() {
         }
         let hole = (4 * unaligned + 1) * PAGE;
         insert(&mut tree, &mut pool, range(hole + 3 * PAGE, IovaRange::ALL.last())).unwrap();
-        let fit = tree.first_fit(&mut pool, IovaRange::ALL, 2 * PAGE, align);
+        let fit = tree.first_fit(&pool, IovaRange::ALL, 2 * PAGE, align);
         assert_eq!(fit, Some(hole.next_multiple_of(align)));
     }
 }
@@ -214,7 +214,7 @@ proptest! {
                 }
                 Op::Fit { within, length, align } => {
                     let lowest = model.first_fit(within, length, align);
-                    match tree.first_fit(&mut pool, within, length, align) {
+                    match tree.first_fit(&pool, within, length, align) {
                         Some(iova) => {
                             let fit = IovaRange::from_length(iova, length).unwrap();
                             prop_assert!(within.covers(fit) && iova % align == 0);
@@ -264,6 +264,6 @@ proptest! {
         compare(&tree, &pool, &model);
         let length = length * PAGE;
         let lowest = model.first_fit(IovaRange::ALL, length, PAGE);
-        prop_assert_eq!(tree.first_fit(&mut pool, IovaRange::ALL, length, PAGE), lowest);
+        prop_assert_eq!(tree.first_fit(&pool, IovaRange::ALL, length, PAGE), lowest);
     }
 }

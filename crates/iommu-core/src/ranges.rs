@@ -1,0 +1,216 @@
+//! Where a space may map: reserved ranges of its devices, and allowed ranges.
+
+use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
+use iommu_pgtable::expressible;
+
+use crate::engine::ConfigError;
+use crate::map::{GRANULE, alignment};
+use crate::space::SpaceSlot;
+use crate::{ClientId, Core, MAX_ALLOWED, MapRequest, Progress, Refusal, SpaceId};
+
+/// One of the ranges of a space that are not reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usable {
+    /// The range.
+    pub range: IovaRange,
+    /// How many there are.
+    pub count: u16,
+}
+
+impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
+    /// Says that no space may map `range` while `client`'s device at `index` is attached to it. To be called before
+    /// the first request.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoSuchDevice`], [`ConfigError::TooManyReserved`].
+    pub fn add_reserved(
+        &mut self,
+        client: ClientId,
+        index: u16,
+        range: IovaRange,
+    ) -> Result<(), ConfigError> {
+        let devices = &mut self.clients[client.number()].devices;
+        let device = devices.get_mut(usize::from(index)).ok_or(ConfigError::NoSuchDevice(index))?;
+        device.reserved.push(range).map_err(|_| ConfigError::TooManyReserved)
+    }
+
+    /// The range at `index` of those that are not reserved in `space`, upwards.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::NoSuchEntry`].
+    pub fn usable(&self, client: ClientId, space: SpaceId, index: u16) -> Result<Usable, Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        let aperture = self.spaces.get(slot).table.geometry().aperture();
+        let (mut found, mut count) = (None, 0);
+        let mut rest = Some(aperture);
+        while let Some(piece) = rest.and_then(|rest| self.free_piece(client, slot, rest)) {
+            if count == index {
+                found = Some(piece);
+            }
+            count += 1;
+            rest = after(piece, aperture);
+        }
+        found.map(|range| Usable { range, count }).ok_or(Refusal::NoSuchEntry(index))
+    }
+
+    /// Begins a list of ranges in which `space` may place mappings, in place of one that was begun before.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchSpace`].
+    pub fn allow_begin(&mut self, client: ClientId, space: SpaceId) -> Result<(), Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        self.spaces.get_mut(slot).staged.clear();
+        Ok(())
+    }
+
+    /// Adds a range to the list that was begun.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::ZeroLength`], [`Refusal::Overflow`] for a `last` below
+    /// `first`, directly or further; [`Refusal::Overlap`] with another of the list; [`Refusal::TooMany`].
+    pub fn allow_add(
+        &mut self,
+        client: ClientId,
+        space: SpaceId,
+        first: u64,
+        last: u64,
+    ) -> Result<(), Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        let range = IovaRange::new(first, last).ok_or_else(|| match first - 1 == last {
+            true => Refusal::ZeroLength,
+            false => Refusal::Overflow { first },
+        })?;
+        let staged = &mut self.spaces.get_mut(slot).staged;
+        if let Some(other) = staged.iter().find(|other| other.overlaps(range)) {
+            return Err(Refusal::Overlap(*other));
+        }
+        let place = staged.iter().position(|other| other.first() > first).unwrap_or(staged.len());
+        staged.insert(place, range).map_err(|_| Refusal::TooMany(MAX_ALLOWED))
+    }
+
+    /// Makes the list that was begun the space's, as a whole. An empty one allows everything. Mappings that there
+    /// are, and those at a fixed place, do not ask for it.
+    ///
+    /// # Errors
+    /// In this order: [`Refusal::NoSuchSpace`], [`Refusal::RangeInUse`]: the old list stays.
+    pub fn allow_commit(&mut self, client: ClientId, space: SpaceId) -> Result<(), Refusal> {
+        let slot = self.clients[client.number()].space(space)?;
+        for range in &self.spaces.get(slot).staged {
+            if let Some(reserved) = self.reserved(client, slot).find(|reserved| reserved.overlaps(*range)) {
+                return Err(Refusal::RangeInUse(reserved));
+            }
+        }
+        let object = self.spaces.get_mut(slot);
+        object.allowed = core::mem::take(&mut object.staged);
+        self.refresh(client, slot);
+        Ok(())
+    }
+
+    /// MAP into a space that is not plain: keeps clear of what is reserved, finds a place in what is allowed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn map_restricted(
+        &mut self,
+        client: ClientId,
+        request: &MapRequest,
+    ) -> Result<Progress, Refusal> {
+        let owner = &self.clients[client.number()];
+        let slot = owner.space(request.space)?;
+        let MapRequest { rights, offset, length, .. } = *request;
+        let grant = owner.grant(request.slot)?;
+        grant.check(request.generation, offset, length, rights)?;
+        let mut placed = *request;
+        // What is wrong otherwise, MAP itself finds; it comes before what is looked for here.
+        let fixed = request.fixed || request.resume;
+        let iova = if fixed { request.iova } else { 0 };
+        let sound = length != 0 && (iova | offset | length).is_multiple_of(GRANULE);
+        let geometry = *self.spaces.get(slot).table.geometry();
+        if fixed {
+            let range = IovaRange::from_length(iova, length).filter(|_| sound);
+            self.clear_of_reserved(client, slot, range.filter(|range| geometry.aperture().covers(*range)))?;
+        } else if sound && !rights.is_none() && expressible(geometry.format, rights) {
+            let align = alignment(geometry.page_sizes, length, grant.address(offset));
+            placed.iova = self.place(client, slot, length, align)?;
+            placed.fixed = true;
+        }
+        self.clients[client.number()].restrict(request.space, false);
+        let mapped = self.map(client, &placed);
+        self.clients[client.number()].restrict(request.space, true);
+        mapped
+    }
+
+    /// Refuses a `range` that touches what is reserved.
+    pub(crate) fn clear_of_reserved(
+        &self,
+        client: ClientId,
+        slot: SpaceSlot,
+        range: Option<IovaRange>,
+    ) -> Result<(), Refusal> {
+        let Some(range) = range else { return Ok(()) };
+        match self.reserved(client, slot).find(|reserved| reserved.overlaps(range)) {
+            Some(reserved) => Err(Refusal::ReservedByDevice { range, reserved }),
+            None => Ok(()),
+        }
+    }
+
+    /// The lowest place for `length` bytes that is allowed, not reserved, and free.
+    pub(crate) fn place(
+        &self,
+        client: ClientId,
+        slot: SpaceSlot,
+        length: u64,
+        align: u64,
+    ) -> Result<u64, Refusal> {
+        let space = self.spaces.get(slot);
+        let none = Refusal::NoSpace { length, align };
+        let all = IovaRange::new(GRANULE, space.table.geometry().aperture().last()).ok_or(none)?;
+        let whole = [IovaRange::ALL];
+        let allowed = if space.allowed.is_empty() { &whole[..] } else { &space.allowed };
+        for range in allowed {
+            let within = IovaRange::new(range.first().max(all.first()), range.last().min(all.last()));
+            let mut rest = within;
+            while let Some(piece) = rest.and_then(|rest| self.free_piece(client, slot, rest)) {
+                if let Some(iova) = space.tree.first_fit(&self.areas, piece, length, align) {
+                    return Ok(iova);
+                }
+                rest = within.and_then(|within| after(piece, within));
+            }
+        }
+        Err(none)
+    }
+
+    /// Sees anew whether the space in `slot` is plain.
+    pub(crate) fn refresh(&mut self, client: ClientId, slot: SpaceSlot) {
+        let restricted =
+            !self.spaces.get(slot).allowed.is_empty() || self.reserved(client, slot).next().is_some();
+        let id = self.spaces.get(slot).id;
+        self.clients[client.number()].restrict(id, restricted);
+    }
+
+    /// The reserved ranges of `client`'s devices that hold the space in `slot`.
+    fn reserved(&self, client: ClientId, slot: SpaceSlot) -> impl Iterator<Item = IovaRange> {
+        let devices = self.clients[client.number()].devices.iter();
+        let holders = devices.filter(move |device| device.attachment.holds().any(|held| held == slot));
+        holders.flat_map(|device| device.reserved.iter().copied())
+    }
+
+    /// The lowest part of `within` that is not reserved, up to what is.
+    fn free_piece(&self, client: ClientId, slot: SpaceSlot, within: IovaRange) -> Option<IovaRange> {
+        let mut first = within.first();
+        loop {
+            let above = self.reserved(client, slot).filter(|range| range.last() >= first);
+            match above.min_by_key(|range| range.first()) {
+                Some(range) if range.first() <= first => {
+                    first = range.last().checked_add(1).filter(|&first| first <= within.last())?;
+                }
+                Some(range) => return IovaRange::new(first, within.last().min(range.first() - 1)),
+                None => return IovaRange::new(first, within.last()),
+            }
+        }
+    }
+}
+
+/// What of `within` lies above `piece`.
+fn after(piece: IovaRange, within: IovaRange) -> Option<IovaRange> {
+    IovaRange::new(piece.last().checked_add(1)?, within.last())
+}
