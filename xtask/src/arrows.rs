@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 17] = [
+const ARROWS: [Arrow; 19] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -39,12 +39,14 @@ const ARROWS: [Arrow; 17] = [
             "serial",
         ],
     ),
-    arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("device-driver", &["iommu-client", "iommu-protocol", "pd-restart", "sel4-microkit", "serial"]),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("pd-restart", &[]),
     arrow("serial", &["sel4-microkit"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
+    arrow("sel4", &["sel4-microkit"]),
     arrow("sel4-microkit", &["sel4-microkit-macros"]),
     arrow("sel4-microkit-macros", &[]),
 ];
