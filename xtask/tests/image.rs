@@ -85,6 +85,7 @@ fn what_is_packed_is_read_back() {
     let names: Vec<_> =
         image.pds.iter().map(|pd| (pd.name(), pd.priority, pd.passive, pd.budget_us)).collect();
     assert_eq!(names, [("upper", 9, 1, 1000), ("lower", 3, 0, 1000)]);
+    assert!(image.pds.iter().all(|pd| pd.fpu == 1));
     assert!(image.pds.iter().all(|pd| pd.entry == elf::CODE && pd.stack_top == 0xff_ffff_e000));
     assert!(image.pds.iter().all(|pd| pd.ipc_buffer == 0xff_ffff_f000));
 

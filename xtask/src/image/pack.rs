@@ -33,7 +33,8 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
             // Few enough that all fit, as the checks for the embedded kernel say.
             parent: pd.parent.as_ref().map_or(NO_PARENT, |parent| parent.pd as u8),
             child: pd.parent.as_ref().map_or(0, |parent| parent.id),
-            reserved: [0; 4],
+            fpu: pd.fpu.into(),
+            reserved: [0; 3],
             budget_us: pd.budget_us,
             entry: program.entry,
             stack_top: board.stack_top(),

@@ -82,6 +82,8 @@ pub struct Pd {
     pub period_us: u64,
     /// Whether it gives its scheduling context back after init.
     pub passive: bool,
+    /// Whether it may use the floating-point registers.
+    pub fpu: bool,
     /// Bytes of its stack.
     pub stack_bytes: u64,
     /// The file name of its program image.

@@ -85,6 +85,7 @@ fn single(element: Element<'_>, regions: &[Region], is_child: bool) -> Result<Pd
         budget_us,
         period_us,
         passive: element.optional("passive").map_or(Ok(false), |passive| passive.flag())?,
+        fpu: element.optional("fpu").map_or(Ok(true), |fpu| fpu.flag())?,
         stack_bytes: element.optional("stack_size").map_or(Ok(DEFAULT_STACK_BYTES), stack_size)?,
         program: String::new(),
         program_place: element.place(),
@@ -129,11 +130,6 @@ fn refuse_lacking(element: Element<'_>) -> Result<(), Refusal> {
         && smc.flag()?
     {
         return Err(smc.unsupported("secure monitor calls of protection domains"));
-    }
-    if let Some(fpu) = element.optional("fpu")
-        && !fpu.flag()?
-    {
-        return Err(fpu.unsupported("protection domains without floating point"));
     }
     match element.optional("domain") {
         Some(domain) => Err(domain.unsupported("scheduling domains")),

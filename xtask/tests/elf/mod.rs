@@ -16,13 +16,14 @@ pub struct Segment {
     pub flags: u32,
 }
 
-/// An ELF file whose segments are all ones.
+/// An ELF file whose segments are all ones, but for the code with which they may begin.
 #[derive(Clone)]
 pub struct Elf {
     pub machine: u16,
     pub kind: u16,
     pub entry: u64,
     pub segments: Vec<Segment>,
+    pub code: Vec<u32>,
     /// Name, address, size.
     pub symbols: Vec<(String, u64, u64)>,
 }
@@ -50,7 +51,7 @@ impl Elf {
             // Not loaded from the file, so that patches stand in zeros.
             Segment { at: DATA, bytes: 0, flags: 6 },
         ];
-        Self { machine: 183, kind: 2, entry: CODE, segments, symbols }
+        Self { machine: 183, kind: 2, entry: CODE, segments, code: vec![], symbols }
     }
 
     /// The address of `symbol`.
@@ -73,6 +74,7 @@ impl Elf {
             offset += segment.bytes.min(MAX_DATA);
         }
         file.data.resize(DATA_OFFSET as usize, 0);
+        file.u32s(&self.code);
         file.data.resize(offset as usize, 1);
         file.data.resize(file.data.len().next_multiple_of(8), 0);
         let symbols = file.data.len() as u64;

@@ -102,8 +102,10 @@ pub struct Pd {
     pub parent: u8,
     /// The id that its parent knows it by; zero without a parent.
     pub child: u8,
+    /// 1: may use the floating-point registers.
+    pub fpu: u8,
     /// Zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
     /// Microseconds it may run before others of its priority do (budget equals period).
     pub budget_us: u64,
     /// First instruction.

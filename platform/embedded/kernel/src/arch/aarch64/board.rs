@@ -110,6 +110,11 @@ impl Board {
         &raw mut self.frames[pd]
     }
 
+    /// Whether the image lets `pd` use the floating-point registers.
+    pub(super) fn may_use_float(&self, pd: usize) -> bool {
+        self.image.pds.get(pd).is_some_and(|pd| pd.fpu != 0)
+    }
+
     /// `pd` used floating-point registers that are not its own.
     pub(super) fn hand_over_float(&mut self, pd: usize) {
         self.float.hand_over(pd);

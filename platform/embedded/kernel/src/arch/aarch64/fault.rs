@@ -68,6 +68,7 @@ pub(super) fn describe(syndrome: u64) -> (&'static str, &'static str) {
         class::SYSTEM_INSTRUCTION => ("system register or instruction that is not for user level", ""),
         class::PC_ALIGNMENT => ("misaligned program counter", ""),
         class::SP_ALIGNMENT => ("misaligned stack pointer", ""),
+        class::FLOATING_POINT_TRAPPED => ("floating-point instruction", " (the PD has fpu=\"false\")"),
         class::FLOATING_POINT => ("floating-point exception", ""),
         class::SERROR => ("asynchronous external abort", " (something does not answer)"),
         class::BREAKPOINT => ("breakpoint instruction", ""),

@@ -161,7 +161,9 @@ impl System {
                 let number = self.board.system_call_number(pd);
                 self.kernel.system_call(&mut self.board, number);
             }
-            fault::class::FLOATING_POINT_TRAPPED => self.board.hand_over_float(pd),
+            fault::class::FLOATING_POINT_TRAPPED if self.board.may_use_float(pd) => {
+                self.board.hand_over_float(pd);
+            }
             _ => self.kernel.stop(&mut self.board, Cause::Exception),
         }
     }
