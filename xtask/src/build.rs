@@ -13,6 +13,10 @@ use crate::toolchain::Compiler;
 /// registers, so that a kernel that is told so (`fpu="false"`) need not exchange them in a call.
 pub const TARGET: &str = "aarch64-unknown-none-softfloat";
 
+/// How PDs are built on either runtime. Normal memory takes unaligned accesses on every kernel; a compiler that must
+/// not make any calls a function for each copy of more than four words.
+pub const PD_FLAGS: [&str; 1] = ["-Ctarget-feature=-strict-align"];
+
 /// The SDK whose layout and labels a program is built for, as Microkit names it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sdk<'a> {
@@ -79,7 +83,9 @@ pub fn build_kernel(root: &Path) -> Result<PathBuf> {
 /// `cargo SUBCOMMAND` as PDs need it: their target, linker script and SDK.
 fn pd_cargo(root: &Path, subcommand: &str, sdk: Sdk<'_>) -> Result<Command> {
     let script = root.join("platform/embedded/sel4-microkit/pd.ld");
-    let flags = [format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
+    let mut flags =
+        vec![format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
+    flags.extend(PD_FLAGS.map(str::to_owned));
     let mut cargo = Compiler::find(TARGET)?.cargo(subcommand, TARGET, &flags);
     cargo.current_dir(root).arg("--target-dir").arg(folder(root, PDS));
     cargo.env("MICROKIT_BOARD", sdk.board).env("MICROKIT_CONFIG", sdk.config);

@@ -74,7 +74,7 @@ pub fn build(root: &Path, names: &[&str], headers: &Path, repository: Option<&st
     let target_folder = crate::target_folder(root).join("rust-sel4");
     let compiler =
         Compiler::find_from(OLDEST_RUST, TARGET).context("RUSTC names no compiler for rust-sel4")?;
-    let mut cargo = compiler.cargo("build", TARGET, &[]);
+    let mut cargo = compiler.cargo("build", TARGET, &build::PD_FLAGS.map(str::to_owned));
     cargo.current_dir(&workspace).args(["--locked", "--release", "--target-dir"]).arg(&target_folder);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     // rust-sel4 uses unstable features.

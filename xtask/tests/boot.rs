@@ -70,6 +70,9 @@ fn a_protection_domain_without_floating_point_is_stopped_where_it_uses_it() {
     let program = Elf { code: vec![USE_FLOAT, BREAKPOINT], ..Elf::good(&[]) };
     let stopped = boot("float", system, &program);
     assert_eq!(stopped.len(), 2, "{stopped:?}");
-    assert!(stopped[0].contains("barred") && stopped[0].contains("floating-point instruction"), "{stopped:?}");
+    assert!(
+        stopped[0].contains("barred") && stopped[0].contains("floating-point instruction"),
+        "{stopped:?}"
+    );
     assert!(stopped[1].contains("free") && stopped[1].contains("breakpoint instruction"), "{stopped:?}");
 }

@@ -112,20 +112,31 @@ impl<C: Call> Iommu<C> {
     /// # Errors
     /// Any [`ClientError`] but `Version`. Once a request is begun, only the hardware may still fail it; a server
     /// that refuses it for anything else breaks the protocol: [`ClientError::BadReply`].
+    #[inline]
     pub fn request(&mut self, request: Request) -> Result<Reply, ClientError> {
-        let mut next = request;
-        let mut bytes = 0_u64;
-        for calls in 0..MAX_CALLS {
+        let (opcode, words) = request.encode();
+        let (label, words) = self.call.call(opcode.label(), &words);
+        let reply = Reply { words, bytes: words.get(1) };
+        match accepted(opcode, label, &words)? {
+            Status::Ok => Ok(reply),
+            _ => self.go_on(request, reply),
+        }
+    }
+
+    /// Goes on with `request`, to which `reply` said that it is not done.
+    #[cold]
+    fn go_on(&mut self, request: Request, reply: Reply) -> Result<Reply, ClientError> {
+        let mut next = continued(request, &reply.words)?;
+        let mut bytes = reply.bytes;
+        for _ in 1..MAX_CALLS {
             let (opcode, words) = next.encode();
             let (label, words) = self.call.call(opcode.label(), &words);
-            let status = Status::from_label(label).ok_or(ClientError::UnknownStatus(label))?;
-            if !matches!(status, Status::Ok | Status::Again) {
-                let late = calls != 0 && !of_hardware(status);
-                return Err(if late { ClientError::BadReply } else { ClientError::Refused(status) });
-            }
-            if words.as_slice().len() != reply_words(opcode) {
-                return Err(ClientError::BadReply);
-            }
+            let status = match accepted(opcode, label, &words) {
+                Err(ClientError::Refused(status)) if !of_hardware(status) => {
+                    return Err(ClientError::BadReply);
+                }
+                other => other?,
+            };
             bytes = bytes.checked_add(words.get(1)).ok_or(ClientError::BadReply)?;
             if status == Status::Ok {
                 return Ok(Reply { words, bytes });
@@ -231,6 +242,19 @@ impl<C: Call> Iommu<C> {
     /// [`Status::HardwareTimeout`], [`Status::HardwareFailed`].
     pub fn reset(&mut self) -> Result<u64, ClientError> {
         Ok(self.request(Request::Reset)?.bytes)
+    }
+}
+
+/// The status of a reply that says that its request is done, or how far it came.
+#[inline(always)]
+fn accepted(opcode: Opcode, label: u64, words: &Words) -> Result<Status, ClientError> {
+    let status = Status::from_label(label).ok_or(ClientError::UnknownStatus(label))?;
+    if !matches!(status, Status::Ok | Status::Again) {
+        return Err(ClientError::Refused(status));
+    }
+    match words.as_slice().len() == reply_words(opcode) {
+        true => Ok(status),
+        false => Err(ClientError::BadReply),
     }
 }
 

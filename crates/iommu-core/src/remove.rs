@@ -7,8 +7,8 @@ use crate::area::{Area, State};
 use crate::client::Place;
 use crate::hardware::Touched;
 use crate::map::give_back;
-use crate::quota::Quota;
 use crate::space::SpaceSlot;
+use crate::unmap::free;
 use crate::{ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_TABLE_WRITES, Progress, Refusal, SpaceId};
 
 const DONE: Progress = Progress { iova: 0, bytes: 0, more: false };
@@ -183,11 +183,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             let at = IovaRange::from_length(*first, 1).expect("one address");
             space.tree.find(areas, at).expect("these areas are still there");
             let index = space.tree.remove(areas);
-            let area = &areas[index as usize];
-            bytes += area.last - area.first + 1;
-            owner.grants[usize::from(area.slot)].area_removed();
-            owner.account.release(Quota { areas: 1, ..Quota::ZERO });
-            areas.give(index);
+            bytes += free(areas, owner, index);
         }
         Ok((next, bytes))
     }

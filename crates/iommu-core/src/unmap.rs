@@ -3,7 +3,8 @@
 use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
 use iommu_pgtable::{Reservation, StaleFrames};
 
-use crate::area::{AreaIndex, State};
+use crate::area::{AreaIndex, AreaPool, State};
+use crate::client::Client;
 use crate::hardware::{Touched, a_page_of};
 use crate::map::give_back;
 use crate::quota::Quota;
@@ -41,6 +42,15 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             };
         };
         let mut edge = &areas[lowest as usize];
+        if edge.first == first
+            && edge.last == last
+            && edge.state() == State::Live
+            && let Some(done) = self.take_one(client, slot, range, lowest)
+        {
+            return done;
+        }
+        let (areas, tree) = (&self.areas, &self.spaces.get(slot).tree);
+        edge = &areas[lowest as usize];
         if range.covers(edge.range())
             && edge.range().last() != last
             && let Some(highest) = tree.highest_at(areas, last)
@@ -112,6 +122,31 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Ok(progress)
     }
 
+    /// Takes out `index`, which was just found, the live area at `range`, in place: what comes and goes by itself
+    /// finds its table again. `None`, with nothing done, where that cannot be.
+    #[inline]
+    fn take_one(
+        &mut self,
+        client: ClientId,
+        slot: SpaceSlot,
+        range: IovaRange,
+        index: AreaIndex,
+    ) -> Option<Result<Progress, Refusal>> {
+        let Self { areas, frames, clients, spaces, hardware, .. } = self;
+        let owner = &mut clients[client.number()];
+        let space = spaces.get_mut(slot);
+        let (memory, budget) = (&mut hardware.memory, &mut { MAX_TABLE_WRITES });
+        let cleared = space.table.clear_leaves(frames, memory, space.clean, range, budget)?;
+        let touched = Touched { range, tables: false, spare: cleared.spare.map(a_page_of) };
+        if let Err(refusal) = hardware.settle(space, frames, &mut owner.account, &touched, cleared.frames) {
+            areas[index as usize].set_state(State::Removing, cleared.bytes);
+            return Some(Err(refusal));
+        }
+        space.tree.remove(areas);
+        let bytes = free(areas, owner, index);
+        Some(Ok(Progress { iova: 0, bytes, more: false }))
+    }
+
     /// Takes out the areas in `range`, which cuts none of them, from `lowest`, which was just found, up, as far as one request's bounds allow. An area that is half filled is taken over.
     fn take_out(
         &mut self,
@@ -126,7 +161,6 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
 
         let mut budget = MAX_TABLE_WRITES;
         let mut stale = StaleFrames::EMPTY;
-        let (mut tables, mut spare) = (false, None);
         let (mut done, mut rest) = (0, true);
         let begin = areas[lowest as usize].first;
         let mut end = begin;
@@ -135,10 +169,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             let area = &mut areas[index as usize];
             let last = area.last;
             let mut cursor = 0;
-            // What comes and goes by itself finds its table again.
-            let mut in_place = false;
             match area.state() {
-                State::Live => in_place = area.first == range.first() && last == range.last(),
+                State::Live => {}
                 State::Filling => {
                     let reserved = core::mem::replace(&mut area.reserved, Reservation::EMPTY);
                     give_back(frames, &mut owner.account, reserved);
@@ -147,21 +179,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             }
             if let Some(left) = IovaRange::new(area.first + cursor, last) {
                 let (table, memory, clean) = (&mut space.table, &mut hardware.memory, space.clean);
-                let leaves = match in_place {
-                    true => table.clear_leaves(frames, memory, clean, left, &mut budget),
-                    false => None,
-                };
-                let cleared = match leaves {
-                    Some(cleared) => {
-                        spare = cleared.spare.map(a_page_of);
-                        cleared
-                    }
-                    None => {
-                        let cleared = table.clear(frames, memory, clean, left, &mut budget);
-                        tables |= cleared.tables();
-                        cleared
-                    }
-                };
+                let cleared = table.clear(frames, memory, clean, left, &mut budget);
                 stale.append(frames, cleared.frames);
                 if let Some(next) = cleared.next {
                     area.set_state(State::Removing, next - area.first);
@@ -181,7 +199,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         }
 
         let range_done = IovaRange::new(begin, end).expect("areas are taken out upwards");
-        let touched = Touched { range: range_done, tables, spare };
+        let touched = Touched { range: range_done, tables: !stale.is_empty(), spare: None };
         hardware.settle(space, frames, &mut owner.account, &touched, stale)?;
 
         let mut bytes = 0;
@@ -190,13 +208,20 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
                 space.tree.find(areas, range).expect("these areas are still there");
             }
             let index = space.tree.remove(areas);
-            let area = &areas[index as usize];
-            bytes += area.last - area.first + 1;
-            owner.grants[usize::from(area.slot)].area_removed();
-            owner.account.release(Quota { areas: 1, ..Quota::ZERO });
-            areas.give(index);
+            bytes += free(areas, owner, index);
         }
         let more = rest && space.tree.lowest_in(areas, range).is_some();
         Ok(Progress { iova: 0, bytes, more })
     }
+}
+
+/// Gives back `index`, an area that is no longer in its tree, and what its owner was charged for it: its bytes.
+#[inline]
+pub(crate) fn free(areas: &mut AreaPool<'_>, owner: &mut Client, index: AreaIndex) -> u64 {
+    let area = &areas[index as usize];
+    let bytes = area.last - area.first + 1;
+    owner.grants[usize::from(area.slot)].area_removed();
+    owner.account.release(Quota { areas: 1, ..Quota::ZERO });
+    areas.give(index);
+    bytes
 }
