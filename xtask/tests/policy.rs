@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, Policy};
+use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, NO_CLIENT, Policy};
 use pci_host::policy::{BarEntry, FunctionEntry, PciPolicy};
 use xtask::{
     board::{self, Board},
@@ -49,10 +49,20 @@ fn the_server_reads_its_policy() {
         areas: 4096,
         frames: 1024,
         channel,
-        reserved: [0; 7],
+        predecessor: NO_CLIENT,
+        flags: 0,
+        reserved: [0; 5],
     };
     assert_eq!(policy.clients, [client(0x2200_0000, 1), client(0x2201_0000, 2)]);
-    let device = |stream, client| DeviceEntry { stream, client, unit: 0, reserved: [0; 2] };
+    let device = |stream, client| DeviceEntry {
+        stream,
+        client,
+        unit: 0,
+        fault_client: NO_CLIENT,
+        fault_index: 0,
+        max_faults_per_second: 20_000,
+        reserved: [0; 4],
+    };
     assert_eq!(policy.devices, [device(0x10, 0), device(0x18, 1)]);
     let grant =
         |bytes, client, region, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };

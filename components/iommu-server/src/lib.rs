@@ -12,6 +12,11 @@
 pub mod backend;
 pub mod faults;
 pub mod policy;
+mod requests;
+mod seat;
 pub mod server;
 pub mod start;
+mod stats;
 mod status;
+mod storm;
+mod supervise;

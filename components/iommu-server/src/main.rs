@@ -124,16 +124,19 @@ impl HandlerImpl {
     fn work(&mut self) {
         let Some(server) = &mut self.server else { return };
         let step = server.work(&mut log(&mut self.output));
-        notify(step.notify);
-        if step.more {
-            self.alarm.set(STEP_PAUSE_NS);
+        self.notify(step.notify);
+        if let Some(after_ns) = if step.more { Some(STEP_PAUSE_NS) } else { step.deadline_ns } {
+            self.alarm.set(after_ns);
         }
     }
-}
 
-fn notify(channels: Channels) {
-    for channel in channels {
-        Channel::new(channel.into()).notify();
+    fn notify(&mut self, channels: Channels) {
+        for channel in channels {
+            match channel {
+                Channels::WAKE => self.alarm.set(STEP_PAUSE_NS),
+                channel => Channel::new(channel.into()).notify(),
+            }
+        }
     }
 }
 
@@ -147,7 +150,7 @@ impl Handler for HandlerImpl {
         let words = with_msg_regs(|registers| Words::load(message.count(), registers));
         let answer = server.call(channel.index() as u8, message.label(), &words);
         let count = with_msg_regs_mut(|registers| answer.words.store(registers));
-        notify(answer.notify);
+        self.notify(answer.notify);
         Ok(MessageInfo::new(answer.status.label(), count))
     }
 
