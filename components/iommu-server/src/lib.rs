@@ -15,6 +15,7 @@ pub mod policy;
 mod requests;
 mod seat;
 pub mod server;
+pub use seat::Roll;
 pub mod start;
 mod stats;
 mod status;

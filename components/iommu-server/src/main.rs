@@ -11,6 +11,7 @@ use iommu_hal::real::{CpuAlarm, CpuClock, MappedMemory, MappedPage, MmioRegister
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{Status, Words};
 use iommu_server::{
+    Roll,
     server::{Channels, Server},
     start::{Parts, StartError},
 };
@@ -31,6 +32,7 @@ const STEP_PAUSE_NS: u64 = 50_000;
 type IommuServer = Server<'static, MmioRegisters, MappedMemory, CpuClock, MappedPage>;
 
 static STORAGE: SpinMutex<Storage<AREAS>> = SpinMutex::new(Storage::NEW);
+static ROLL: SpinMutex<Roll> = SpinMutex::new(Roll::NEW);
 static FRAME_META: SpinMutex<[FrameMeta; FRAMES]> = SpinMutex::new([FrameMeta::NEW; FRAMES]);
 
 struct HandlerImpl {
@@ -109,7 +111,8 @@ fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     };
     let storage = SpinMutexGuard::leak(STORAGE.lock());
     let frames = SpinMutexGuard::leak(FRAME_META.lock());
-    Server::start(policy, parts, storage, frames, fault_ring, &mut log(output))
+    let roll = SpinMutexGuard::leak(ROLL.lock());
+    Server::start(policy, parts, storage, frames, roll, fault_ring, &mut log(output))
 }
 
 /// The page of a fault ring, mapped where the policy says.

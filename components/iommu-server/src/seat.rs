@@ -2,7 +2,28 @@
 
 use iommu_core::ClientId;
 
-use crate::{faults::RingWriter, stats::Counts};
+use heapless::Vec;
+
+use crate::{
+    policy::{MAX_CLIENTS, MAX_DEVICES},
+    stats::Counts,
+    storm::Watched,
+};
+
+/// Everything that the server keeps of clients and devices beside the core: too large to be moved about, so that it
+/// lies in a static.
+#[derive(Debug)]
+pub struct Roll {
+    pub(crate) seats: Vec<Seat, MAX_CLIENTS>,
+    pub(crate) watched: Vec<Watched, MAX_DEVICES>,
+    /// The clients of supervisors: the supervisor's number, the client's.
+    pub(crate) wards: Vec<(u8, u8), MAX_CLIENTS>,
+}
+
+impl Roll {
+    /// Nobody.
+    pub const NEW: Self = Self { seats: Vec::new(), watched: Vec::new(), wards: Vec::new() };
+}
 
 /// Who is behind a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +37,10 @@ pub(crate) enum Peer {
     Supervisor(u8),
 }
 
-/// One client, as the server sees it: a channel, a ring, and what is to be done about it.
+/// One client, as the server sees it: a channel, and what is to be done about it.
 #[derive(Debug)]
-pub(crate) struct Seat<P> {
+pub(crate) struct Seat {
     pub(crate) channel: u8,
-    pub(crate) ring: Option<RingWriter<P>>,
     /// The client that may take over from this one, and the other way round.
     pub(crate) partner: Option<ClientId>,
     /// The channel of its supervisor.
@@ -55,12 +75,11 @@ impl Chores {
     }
 }
 
-impl<P> Seat<P> {
-    pub(crate) const fn new(channel: u8, ring: Option<RingWriter<P>>, measured: bool) -> Self {
+impl Seat {
+    pub(crate) const fn new(channel: u8, measured: bool) -> Self {
         let chores = Chores { ending: false, sweeping: false, revoking: false, next_ns: 0, failures: 0 };
         Self {
             channel,
-            ring,
             partner: None,
             supervisor: None,
             measured,

@@ -9,11 +9,10 @@ use iommu_protocol::{Request, Status, Words};
 
 use crate::{
     backend::AnyUnit,
-    faults::Burst,
-    policy::{MAX_CHANNEL, MAX_CLIENTS, MAX_DEVICES},
-    seat::{Peer, Seat},
+    faults::{Burst, RingWriter},
+    policy::{MAX_CHANNEL, MAX_CLIENTS},
+    seat::{Peer, Roll},
     status,
-    storm::Watched,
 };
 
 /// Fault records that one [`Server::work`] reads of one unit at most; what is left is for the next.
@@ -97,11 +96,10 @@ pub struct Step {
 pub struct Server<'a, R, M, C, P> {
     pub(crate) core: Core<'a, AnyUnit<R>, M, C>,
     pub(crate) units: usize,
-    pub(crate) seats: Vec<Seat<P>, MAX_CLIENTS>,
-    pub(crate) watched: Vec<Watched, MAX_DEVICES>,
+    /// The clients' fault rings.
+    pub(crate) rings: Vec<Option<RingWriter<P>>, MAX_CLIENTS>,
+    pub(crate) roll: &'a mut Roll,
     pub(crate) peers: [Peer; MAX_CHANNEL as usize + 1],
-    /// The clients of supervisors: the supervisor's number, the client's.
-    pub(crate) wards: Vec<(u8, u8), MAX_CLIENTS>,
     pub(crate) pci_host: Option<u8>,
     /// Fault records of devices that nobody owns.
     pub(crate) unowned: u64,
@@ -175,8 +173,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
         if lost != self.lost {
             self.lost = lost;
-            for seat in &mut self.seats {
-                if let Some(ring) = &mut seat.ring {
+            for (seat, ring) in self.roll.seats.iter().zip(&mut self.rings) {
+                if let Some(ring) = ring {
                     ring.set_lost(lost);
                     step.notify.insert(seat.channel);
                 }

@@ -16,7 +16,7 @@ use crate::{
         FLAG_STATISTICS, MAX_CHANNEL, MAX_DEVICES, MAX_REGIONS, NO_CHANNEL, NO_CLIENT, Policy, PolicyError,
         RIGHT_READ, RIGHT_WRITE,
     },
-    seat::{Peer, Seat},
+    seat::{Peer, Roll, Seat},
     server::Server,
     storm::Watched,
 };
@@ -84,6 +84,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
         mut parts: Parts<R, M, C>,
         storage: &'a mut Storage<AREAS>,
         frames: &'a mut [FrameMeta],
+        roll: &'a mut Roll,
         mut ring: impl FnMut(u64) -> P,
         log: &mut impl fmt::Write,
     ) -> Result<Self, StartError> {
@@ -112,10 +113,9 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
         let mut server = Self {
             core,
             units: named,
-            seats: Vec::new(),
-            watched: Vec::new(),
+            rings: Vec::new(),
+            roll,
             peers: [Peer::Nobody; MAX_CHANNEL as usize + 1],
-            wards: Vec::from_iter(policy.wards.iter().map(|ward| (ward.supervisor, ward.client))),
             pci_host: None,
             unowned: 0,
             lost: 0,
@@ -130,8 +130,9 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             server.peers[usize::from(supervisor.channel)] = Peer::Supervisor(number as u8);
         }
         for ward in policy.wards {
+            assert!(server.roll.wards.push((ward.supervisor, ward.client)).is_ok(), "one for each client");
             let supervisor = policy.supervisors[usize::from(ward.supervisor)].channel;
-            server.seats[usize::from(ward.client)].supervisor = Some(supervisor);
+            server.roll.seats[usize::from(ward.client)].supervisor = Some(supervisor);
         }
         let (total, free) = server.core.frame_counts();
         _ = writeln!(
@@ -179,17 +180,18 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
                     .filter(|_| device.fault_client != NO_CLIENT)
                     .map(|client| (client, u16::from(device.fault_index)));
                 let watched = Watched::new(unit, stream, receiver, device.max_faults_per_second);
-                assert!(self.watched.push(watched).is_ok(), "no more devices than a policy holds");
+                assert!(self.roll.watched.push(watched).is_ok(), "no more devices than a policy holds");
             }
             let page = (entry.fault_ring_vaddr != 0).then(|| RingWriter::new(ring(entry.fault_ring_vaddr)));
-            let seat = Seat::new(entry.channel, page, entry.flags & FLAG_STATISTICS != 0);
-            assert!(self.seats.push(seat).is_ok(), "no more clients than a policy holds");
+            let seat = Seat::new(entry.channel, entry.flags & FLAG_STATISTICS != 0);
+            let room = self.rings.push(page).is_ok() && self.roll.seats.push(seat).is_ok();
+            assert!(room, "no more clients than a policy holds");
             self.refresh_peer(client);
         }
         for (index, entry) in policy.clients.iter().enumerate() {
             if entry.predecessor != NO_CLIENT {
-                self.seats[index].partner = ClientId::new(entry.predecessor.into());
-                self.seats[usize::from(entry.predecessor)].partner = ClientId::new(index);
+                self.roll.seats[index].partner = ClientId::new(entry.predecessor.into());
+                self.roll.seats[usize::from(entry.predecessor)].partner = ClientId::new(index);
             }
         }
         Ok(())

@@ -40,14 +40,14 @@ impl Counts {
 impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, P> {
     /// The counters of `client`.
     pub(crate) fn stats(&mut self, client: ClientId, group: u16) -> Result<Answer, Refusal> {
-        let seat = &self.seats[client.number()];
+        let seat = &self.roll.seats[client.number()];
         let words = match group {
             stats::MEMORY => {
                 let (used, limit) = (self.core.usage(client), self.core.limit(client));
                 [used.areas, limit.areas, used.frames, limit.frames].map(u64::from)
             }
             stats::FAULTS => {
-                let records = seat.ring.as_ref().map_or(0, |ring| ring.written());
+                let records = self.rings[client.number()].as_ref().map_or(0, |ring| ring.written());
                 [seat.counts.faults, records, seat.counts.storms, self.lost]
             }
             stats::REQUESTS => seat.counts.requests,

@@ -55,7 +55,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     ) {
         let Some(burst) = burst else { return };
         let stream = burst.stream();
-        let watched = self.watched.iter_mut().find(|of| (usize::from(of.unit), of.stream) == (unit, stream));
+        let watched =
+            self.roll.watched.iter_mut().find(|of| (usize::from(of.unit), of.stream) == (unit, stream));
         let owner = self.core.owner_of(unit, stream);
         let (Some(watched), Some((client, device))) = (watched, owner) else {
             return self.unowned(&burst, log);
@@ -63,14 +64,14 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let (receiver, index) = watched.receiver.unwrap_or((client, device));
         let storm = watched.count(burst.count(), burst.time_ns());
         let (count, limit) = (watched.count, watched.limit);
-        let seat = &mut self.seats[receiver.number()];
+        let seat = &mut self.roll.seats[receiver.number()];
         seat.counts.faults += burst.count();
         let Ok(info) = self.core.device_info(client, device) else { return };
         if info.stopped.is_some() {
             // What the queue still held when it was stopped. Its record says enough.
             return;
         }
-        match &mut seat.ring {
+        match &mut self.rings[receiver.number()] {
             Some(ring) => {
                 ring.push(&burst.record(index));
                 notify.insert(seat.channel);
@@ -107,14 +108,14 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     ) {
         let owner = (client, device);
         for (to, index) in [receiver, owner].into_iter().take(1 + usize::from(receiver != owner)) {
-            let seat = &mut self.seats[to.number()];
-            if let Some(ring) = &mut seat.ring {
+            let seat = &self.roll.seats[to.number()];
+            if let Some(ring) = &mut self.rings[to.number()] {
                 ring.push(&burst.storm(index, count));
                 ring.set_stopped(index, true);
                 notify.insert(seat.channel);
             }
         }
-        self.seats[client.number()].counts.storms += 1;
+        self.roll.seats[client.number()].counts.storms += 1;
         if let Some(channel) = self.pci_host {
             notify.insert(channel);
         }
@@ -132,12 +133,12 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     /// Has the rings say which devices of `client` are stopped.
     pub(crate) fn show_stopped(&mut self, client: ClientId) {
-        for watched in &self.watched {
+        for watched in &self.roll.watched {
             let owner = self.core.owner_of(watched.unit.into(), watched.stream);
             let Some((_, device)) = owner.filter(|(owner, _)| *owner == client) else { continue };
             let stopped = self.core.device_info(client, device).is_ok_and(|info| info.stopped.is_some());
             for (to, index) in watched.receiver.into_iter().chain([(client, device)]) {
-                if let Some(ring) = &mut self.seats[to.number()].ring {
+                if let Some(ring) = &mut self.rings[to.number()] {
                     ring.set_stopped(index, stopped);
                 }
             }

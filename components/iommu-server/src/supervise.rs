@@ -47,7 +47,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         words: &Words,
         request: &Request,
     ) -> Answer {
-        let seat = &self.seats[client.number()];
+        let seat = &self.roll.seats[client.number()];
         let claims = *request == Request::Claim && !seat.chores.ending;
         if seat.is_busy() && !only_asks(request) && !claims {
             return Answer::refuse(Status::Busy);
@@ -61,14 +61,14 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         if measured {
             let ns = self.core.now_ns().saturating_sub(begin);
             let commands = self.commands_since(before);
-            self.seats[client.number()].counts.request(label, answer.status, ns, commands);
+            self.roll.seats[client.number()].counts.request(label, answer.status, ns, commands);
         }
         answer
     }
 
     /// Sees anew which way `client`'s calls take.
     pub(crate) fn refresh_peer(&mut self, client: ClientId) {
-        let seat = &self.seats[client.number()];
+        let seat = &self.roll.seats[client.number()];
         self.peers[usize::from(seat.channel)] =
             if seat.is_aside() { Peer::Aside(client) } else { Peer::Client(client) };
     }
@@ -101,7 +101,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         index: ClientIndex,
         step: impl FnOnce(&mut Self, ClientId) -> Result<Answer, Refusal>,
     ) -> Result<Answer, Refusal> {
-        let mut wards = self.wards.iter().filter(|(of, _)| *of == supervisor);
+        let mut wards = self.roll.wards.iter().filter(|(of, _)| *of == supervisor);
         let client = wards.nth(index.0.into()).and_then(|(_, client)| ClientId::new((*client).into()));
         match client {
             Some(client) => step(self, client),
@@ -112,7 +112,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     fn teardown(&mut self, client: ClientId) -> Result<Answer, Refusal> {
         self.begin_ending(client);
         let result = self.step(client).map(|progress| {
-            let more = self.seats[client.number()].chores.ending;
+            let more = self.roll.seats[client.number()].chores.ending;
             Answer::progress(Progress { more, ..progress })
         });
         let mut answer = self.tell_pci_host(result);
@@ -122,7 +122,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     fn hold(&mut self, client: ClientId, deadline_ms: u32) -> Result<Answer, Refusal> {
         let until = self.core.now_ns().saturating_add(u64::from(deadline_ms) * 1_000_000);
-        let seat = &mut self.seats[client.number()];
+        let seat = &mut self.roll.seats[client.number()];
         if seat.chores.ending {
             return Err(Refusal::Busy);
         }
@@ -140,7 +140,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let result = self.core.revoke(client, slot);
         let unfinished =
             !matches!(&result, Ok((_, Progress { more: false, .. })) | Err(Refusal::NoSuchRegion(_)));
-        let chores = &mut self.seats[client.number()].chores;
+        let chores = &mut self.roll.seats[client.number()].chores;
         if unfinished {
             chores.revoking = true;
             (chores.next_ns, chores.failures) = (0, 0);
@@ -155,8 +155,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     /// Takes over what is held for `client`, or for its partner.
     pub(crate) fn claim(&mut self, client: ClientId) -> Result<Answer, Refusal> {
-        let held = |client: &ClientId| self.seats[client.number()].held_until_ns.is_some();
-        let partner = self.seats[client.number()].partner;
+        let held = |client: &ClientId| self.roll.seats[client.number()].held_until_ns.is_some();
+        let partner = self.roll.seats[client.number()].partner;
         let Some(from) = [Some(client), partner].into_iter().flatten().find(held) else {
             return Ok(Answer::refuse(Status::NothingHeld));
         };
@@ -171,7 +171,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         if from != client {
             self.core.hand_over(from, client)?;
         }
-        let seat = &mut self.seats[from.number()];
+        let seat = &mut self.roll.seats[from.number()];
         seat.held_until_ns = None;
         seat.chores.sweeping = false;
         self.refresh_peer(from);
@@ -183,7 +183,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     /// Does one bounded step of what is to be done about clients, for one of them; says when there is more.
     pub(crate) fn chores(&mut self, step: &mut Step, log: &mut impl fmt::Write) {
         let now = self.core.now_ns();
-        let clients = self.seats.len();
+        let clients = self.roll.seats.len();
         let mut worked = false;
         for turn in 0..clients {
             let number = (self.turn + turn) % clients;
@@ -210,7 +210,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     /// When something is to be done about `client`.
     fn due(&self, client: ClientId) -> Option<u64> {
-        let seat = &self.seats[client.number()];
+        let seat = &self.roll.seats[client.number()];
         let chores = seat.chores.any().then_some(seat.chores.next_ns).filter(|next| *next != u64::MAX);
         match (chores, seat.held_until_ns) {
             (Some(chores), Some(until)) => Some(chores.min(until)),
@@ -220,22 +220,22 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     fn chore(&mut self, client: ClientId, now: u64, notify: &mut Channels, log: &mut impl fmt::Write) {
         let number = client.number();
-        let seat = &self.seats[number];
+        let seat = &self.roll.seats[number];
         let supervisor = seat.supervisor;
         if seat.held_until_ns.is_some_and(|until| until <= now) {
             _ = writeln!(log, "client {number} was not claimed in time: what it has is ended");
             self.begin_ending(client);
         }
-        let ended = self.seats[number].chores.ending;
+        let ended = self.roll.seats[number].chores.ending;
         match self.step(client) {
-            Ok(_) if ended && !self.seats[number].chores.ending => {
+            Ok(_) if ended && !self.roll.seats[number].chores.ending => {
                 supervisor.into_iter().for_each(|channel| notify.insert(channel));
             }
-            Err(refusal) if self.seats[number].chores.next_ns == u64::MAX => {
+            Err(_) if self.roll.seats[number].chores.next_ns == u64::MAX => {
                 _ = writeln!(
                     log,
-                    "client {number}: given up after {MAX_TRIES} tries: {refusal:?}; its devices stay \
-                    aborted; a supervisor's teardown tries again"
+                    "client {number}: the hardware does not confirm that its memory is out of reach, after {MAX_TRIES} tries; \
+                     its devices stay aborted; a supervisor's teardown tries again"
                 );
             }
             _ => {}
@@ -246,7 +246,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     }
 
     fn begin_ending(&mut self, client: ClientId) {
-        let seat = &mut self.seats[client.number()];
+        let seat = &mut self.roll.seats[client.number()];
         seat.held_until_ns = None;
         seat.chores.ending = true;
         (seat.chores.next_ns, seat.chores.failures) = (0, 0);
@@ -255,7 +255,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     /// One bounded step of the first thing that is to be done about `client`.
     fn step(&mut self, client: ClientId) -> Result<Progress, Refusal> {
-        let chores = self.seats[client.number()].chores;
+        let chores = self.roll.seats[client.number()].chores;
         let result = if chores.ending {
             let progress = self.core.reset(client);
             self.show_stopped(client);
@@ -266,7 +266,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             self.core.sweep(client)
         };
         let retry = self.core.now_ns().saturating_add(RETRY_NS);
-        let after = &mut self.seats[client.number()].chores;
+        let after = &mut self.roll.seats[client.number()].chores;
         match &result {
             Ok(progress) => {
                 (after.next_ns, after.failures) = (0, 0);

@@ -16,6 +16,7 @@ use iommu_protocol::{
     ring::{self, Record},
 };
 use iommu_server::{
+    Roll,
     policy::{
         ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC,
         MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
@@ -189,11 +190,12 @@ pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, S
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
     let storage = Box::leak(Box::new(const { Storage::<1025>::NEW }));
     let frames = Box::leak(vec![FrameMeta::NEW; 1024].into_boxed_slice());
+    let roll = Box::leak(Box::new(Roll::NEW));
     let rings = [Page::new(), Page::new()];
     let mut log = String::new();
     let words = aligned(policy);
     let ring = |vaddr: u64| rings[vaddr as usize / 0x1000 - 1].clone();
-    let server = Server::start(words.as_bytes(), parts, storage, frames, ring, &mut log)?;
+    let server = Server::start(words.as_bytes(), parts, storage, frames, roll, ring, &mut log)?;
     let [alices_ring, bobs_ring] = rings;
     Ok((server, alices_ring, bobs_ring, log))
 }
