@@ -105,6 +105,8 @@ pub struct Server<'a, R, M, C, P> {
     pub(crate) unowned: u64,
     /// Fault records that the hardware dropped, as last told to the clients.
     pub(crate) lost: u64,
+    /// Global errors as last seen.
+    pub(crate) errors_told: u64,
     /// The client whose turn it is.
     pub(crate) turn: usize,
 }
@@ -171,6 +173,15 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             }
             step.more |= self.deliver_faults(unit, &mut step.notify, log);
         }
+        let errors = self.errors().iter().sum::<u64>();
+        // One line for the first, then at every doubling.
+        if errors.leading_zeros() != self.errors_told.leading_zeros() {
+            _ = writeln!(
+                log,
+                "the units reported {errors} errors so far; they are repaired, and STATS has them by kind"
+            );
+        }
+        self.errors_told = errors;
         if lost != self.lost {
             self.lost = lost;
             for (seat, ring) in self.roll.seats.iter().zip(&mut self.rings) {

@@ -183,28 +183,17 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     /// Does one bounded step of what is to be done about clients, for one of them; says when there is more.
     pub(crate) fn chores(&mut self, step: &mut Step, log: &mut impl fmt::Write) {
         let now = self.core.now_ns();
-        let clients = self.roll.seats.len();
-        let mut worked = false;
-        for turn in 0..clients {
-            let number = (self.turn + turn) % clients;
-            let Some(client) = ClientId::new(number) else { continue };
-            let Some(due) = self.due(client) else { continue };
-            if due > now {
-                let wait = due - now;
-                step.deadline_ns = Some(step.deadline_ns.map_or(wait, |other| other.min(wait)));
-            } else if worked {
-                step.more = true;
-            } else {
-                worked = true;
-                self.turn = number + 1;
-                self.chore(client, now, &mut step.notify, log);
-                // What is next for this one is found out in the next step.
-                step.more |= self.due(client).is_some_and(|due| due <= now);
-                if let Some(due) = self.due(client).filter(|due| *due > now) {
-                    let wait = due - now;
-                    step.deadline_ns = Some(step.deadline_ns.map_or(wait, |other| other.min(wait)));
-                }
-            }
+        let count = self.roll.seats.len();
+        let mut clients = (0..count).map(|turn| (self.turn + turn) % count).filter_map(ClientId::new);
+        if let Some(client) = clients.find(|client| self.due(*client).is_some_and(|due| due <= now)) {
+            self.turn = client.number() + 1;
+            self.chore(client, now, &mut step.notify, log);
+        }
+        let now = self.core.now_ns();
+        match (0..count).filter_map(ClientId::new).filter_map(|client| self.due(client)).min() {
+            Some(due) if due <= now => step.more = true,
+            Some(due) => step.deadline_ns = Some(due - now),
+            None => {}
         }
     }
 

@@ -68,6 +68,12 @@ impl Page {
         ring::Header::read_from_bytes(&self.0.borrow().as_bytes()[..64]).unwrap()
     }
 
+    /// The record that was written last.
+    pub fn last(&self) -> Record {
+        let index = (self.header().written - 1) % ring::CAPACITY;
+        Record::read_from_bytes(&self.0.borrow().as_bytes()[64 + 64 * index as usize..][..64]).unwrap()
+    }
+
     /// The records written so far, as long as none was overwritten.
     pub fn records(&self) -> Vec<Record> {
         let words = self.0.borrow();
@@ -206,9 +212,16 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
+        Self::of(config, &PolicyParts::default().bytes())
+    }
+
+    pub fn with_policy(policy: &[u8]) -> Self {
+        Self::of(Config::default(), policy)
+    }
+
+    fn of(config: Config, policy: &[u8]) -> Self {
         let bench = Bench::new(config);
-        let policy = PolicyParts::default().bytes();
-        let (server, alices_ring, bobs_ring, log) = start(&bench, &policy).expect("the server starts");
+        let (server, alices_ring, bobs_ring, log) = start(&bench, policy).expect("the server starts");
         Self { bench, server, alices_ring, bobs_ring, log }
     }
 
