@@ -313,7 +313,7 @@ impl Context<'_> {
             None => pci::devices_of(self, client, pd, devices, taken, before.len())?,
         };
         let pci_channel = match self.pci_host {
-            Some((host, _)) if !devices.is_empty() => Some(self.channel(name, pd, host)?.1),
+            Some((host, _)) if !client.devices.is_empty() => Some(self.channel(name, pd, host)?.1),
             _ => None,
         };
         let fault_ring_vaddr = match &client.fault_ring {

@@ -143,15 +143,17 @@ pub(super) fn server_bytes(checked: &Checked) -> usize {
 fn pci_blob(checked: &Checked, system: &System) -> Vec<u8> {
     let mut functions = vec![];
     let mut bars = vec![];
-    for client in &checked.clients {
+    for (number, client) in checked.clients.iter().enumerate() {
         // A client with devices has a channel to the PCI host.
         let Some(channel) = client.pci_channel else { continue };
+        let successor = checked.clients.iter().find(|of| of.predecessor.map(usize::from) == Some(number));
+        let successor_channel = successor.and_then(|of| of.pci_channel).unwrap_or(pci::NO_CHANNEL);
         for device in &client.devices {
             let function = functions.len() as u32;
             functions.push(pci::FunctionEntry {
                 requester: device.requester,
                 channel,
-                reserved: 0,
+                successor_channel,
                 stream: device.stream,
             });
             bars.extend(device.bars.iter().filter_map(|&(bar, region)| {

@@ -8,9 +8,6 @@ use crate::refusal::Refusal;
 /// Reserved ranges of one device.
 const MAX_RESERVED: usize = 4;
 
-/// Indices by which a client's fault records name devices.
-const MAX_FAULT_DEVICES: usize = 64;
-
 /// What `device` reserves, and how many faults it may cause a second.
 pub(super) fn limits(context: &Context<'_>, device: &Device) -> Result<(Vec<(u64, u64)>, u32), Refusal> {
     let policy = context.policy;
@@ -92,11 +89,6 @@ pub(super) fn receivers(context: &Context<'_>, clients: &mut [CheckedClient]) ->
             }
             // As many of its own come first.
             let index = clients[number].devices.len() + place;
-            if index >= MAX_FAULT_DEVICES {
-                return Err(
-                    policy.refuse(name, format!("more than {MAX_FAULT_DEVICES} devices; remove some"))
-                );
-            }
             let owner = clients.iter().position(|of| of.devices.iter().any(|of| of.number == found));
             if owner == Some(number) {
                 return Err(policy.refuse(
