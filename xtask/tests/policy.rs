@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, Policy};
+use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, NO_CLIENT, Policy};
 use pci_host::policy::{BarEntry, FunctionEntry, PciPolicy};
 use xtask::{
     board::{self, Board},
@@ -49,10 +49,20 @@ fn the_server_reads_its_policy() {
         areas: 4096,
         frames: 1024,
         channel,
-        reserved: [0; 7],
+        predecessor: NO_CLIENT,
+        flags: 0,
+        reserved: [0; 5],
     };
     assert_eq!(policy.clients, [client(0x2200_0000, 1), client(0x2201_0000, 2)]);
-    let device = |stream, client| DeviceEntry { stream, client, unit: 0, reserved: [0; 2] };
+    let device = |stream, client| DeviceEntry {
+        stream,
+        client,
+        unit: 0,
+        fault_client: NO_CLIENT,
+        fault_index: 0,
+        max_faults_per_second: 20_000,
+        reserved: [0; 4],
+    };
     assert_eq!(policy.devices, [device(0x10, 0), device(0x18, 1)]);
     let grant =
         |bytes, client, region, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
@@ -67,13 +77,101 @@ fn the_server_reads_its_policy() {
     );
 }
 
+/// The base with a supervisor of both drivers, and a client that succeeds the first and may map its device.
+fn supervised() -> (String, String) {
+    let system = base("system.xml")
+        .replace(
+            "</system>",
+            r#"<protection_domain name="supervisor" priority="150"><program_image path="s.elf" /></protection_domain>
+            <protection_domain name="edu0_next" priority="100">
+                <program_image path="device_driver.elf" />
+                <map mr="edu0_bar0" vaddr="0x20000000" perms="rw" cached="false" />
+                <map mr="edu0_dma" vaddr="0x30000000" perms="rw" />
+                <map mr="edu0_constants" vaddr="0x31000000" perms="rw" />
+            </protection_domain>
+            <channel><end pd="iommu_server" id="9" /><end pd="supervisor" id="1" pp="true" /></channel>
+            <channel><end pd="iommu_server" id="11" /><end pd="edu0_next" id="1" pp="true" /></channel>
+            <channel><end pd="pci_host" id="11" /><end pd="edu0_next" id="2" pp="true" /></channel>
+            </system>"#,
+        );
+    let policy = base("policy.toml")
+        .replace(
+            "pci = \"00:02.0\"\n",
+            "pci = \"00:02.0\"\nreserved = [[0x8000000, 0x8ffffff]]\ngroup = \"a\"\n",
+        )
+        .replace("pci = \"00:03.0\"\n", "pci = \"00:03.0\"\nmax_faults_per_second = 50\n")
+        .replace("devices = [\"edu0\"]\n", "devices = [\"edu0\"]\nstatistics = true\n")
+        .replace("devices = [\"edu1\"]\n", "devices = [\"edu1\"]\nfault_devices = [\"edu0\"]\n");
+    let policy = policy
+        + r#"
+[[client]]
+pd = "edu0_next"
+areas = 10
+frames = 10
+devices = ["edu0"]
+successor_of = "edu0_driver"
+regions = [{ region = "edu0_dma", rights = "rw" }, { region = "edu0_constants", rights = "r" }]
+
+[[supervisor]]
+pd = "supervisor"
+clients = ["edu1_driver", "edu0_next", "edu0_driver"]
+"#;
+    (system, policy)
+}
+
+#[test]
+fn supervisors_successors_and_roles_reach_the_server() {
+    let (system, policy) = supervised();
+    let system = read(&system, &policy).unwrap();
+    let words = blob(&system, "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    let clients: Vec<_> = policy.clients.iter().map(|of| (of.channel, of.predecessor, of.flags)).collect();
+    assert_eq!(clients, [(1, NO_CLIENT, server::FLAG_STATISTICS), (2, NO_CLIENT, 0), (11, 0, 0)]);
+    let devices: Vec<_> = policy
+        .devices
+        .iter()
+        .map(|of| (of.stream, of.client, of.fault_client, of.fault_index, of.max_faults_per_second))
+        .collect();
+    assert_eq!(devices, [(0x10, 0, 1, 1, 20_000), (0x18, 1, NO_CLIENT, 0, 50)]);
+    let reserved: Vec<_> = policy.reserved.iter().map(|of| (of.device, of.first, of.last)).collect();
+    assert_eq!(reserved, [(0, 0x800_0000, 0x8ff_ffff)]);
+    assert_eq!(policy.supervisors.iter().map(|of| of.channel).collect::<Vec<_>>(), [9]);
+    let wards: Vec<_> = policy.wards.iter().map(|of| (of.supervisor, of.client)).collect();
+    assert_eq!(wards, [(0, 1), (0, 2), (0, 0)]);
+    let grants = |client| {
+        let of = policy.grants.iter().filter(move |grant| grant.client == client);
+        of.map(|grant| (grant.region, grant.rights)).collect::<Vec<_>>()
+    };
+    assert_eq!(grants(0), grants(2));
+    // Both channels reach the function.
+    let words = blob(&system, "pci_policy");
+    let policy = PciPolicy::parse(words.as_bytes()).unwrap();
+    let channels: Vec<_> = policy.functions.iter().map(|of| (of.channel, of.successor_channel)).collect();
+    assert_eq!(channels, [(1, 11), (2, pci_host::policy::NO_CHANNEL)]);
+}
+
+#[test]
+fn only_a_successor_maps_a_devices_registers_too() {
+    let (system, policy) = supervised();
+    let policy =
+        policy.replace("successor_of = \"edu0_driver\"", "").replace("devices = [\"edu0\"]\n\n", "\n");
+    assert_eq!(
+        read(&system, &policy).unwrap_err(),
+        "policy.toml:37:12: 'edu0_next' also maps 'edu0_bar0' (system.xml:96:17); remove that map"
+    );
+}
+
 #[test]
 fn the_pci_host_reads_its_policy() {
     let system = read(&base("system.xml"), &base("policy.toml")).unwrap();
     let words = blob(&system, "pci_policy");
     let policy = PciPolicy::parse(words.as_bytes()).unwrap();
-    let function =
-        |requester, channel| FunctionEntry { requester, channel, reserved: 0, stream: requester.into() };
+    let function = |requester, channel| FunctionEntry {
+        requester,
+        channel,
+        successor_channel: 0xff,
+        stream: requester.into(),
+    };
     assert_eq!(policy.functions, [function(0x10, 1), function(0x18, 2)]);
     let bar = |paddr, function| BarEntry { paddr, bytes: 0x10_0000, function, bar: 0 };
     assert_eq!(policy.bars, [bar(0x1000_0000, 0), bar(0x1010_0000, 1)]);
@@ -143,6 +241,24 @@ fn what_the_server_does_not_hold_is_refused() {
         read(&system, &policy).unwrap_err(),
         "policy.toml:4:10: 33 clients, but the server holds 32; remove some"
     );
+    let ranges = |count: u64| (0..count).map(|n| format!("[{n}, {n}]")).collect::<Vec<_>>().join(", ");
+    let mut policy = base("policy.toml");
+    for device in 0..9 {
+        policy += &format!(
+            "\n[[device]]\nname = \"d{device}\"\nunit = \"smmu0\"\npci = \"00:0{device}.1\"\nreserved = [{}]\n",
+            ranges(4)
+        );
+    }
+    assert_eq!(
+        read(&base("system.xml"), &policy).unwrap_err(),
+        "policy.toml:4:10: 36 reserved ranges, but the server holds 32; remove some"
+    );
+    let small = base("system.xml").replace(
+        r#"<memory_region name="iommu_policy" size="0x4000""#,
+        r#"<memory_region name="iommu_policy" size="0x1000""#,
+    );
+    assert_ne!(small, base("system.xml"));
+    read(&small, &base("policy.toml")).unwrap();
     let (system, policy) = crowd(5, 25);
     assert_eq!(
         read(&system, &policy).unwrap_err(),

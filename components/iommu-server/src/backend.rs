@@ -62,6 +62,44 @@ impl<R: Registers> AnyUnit<R> {
         each!(self, unit => *unit.report())
     }
 
+    /// The capability registers as read, four words at `index`, and how many such there are: see
+    /// [`Request::HwInfo`](iommu_protocol::Request::HwInfo).
+    pub fn capabilities(&self, index: usize) -> (Option<[u64; 4]>, usize) {
+        each!(self, unit => {
+            let features = &unit.report().features;
+            let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+            let [idr0, idr1, idr2, idr3, idr4, idr5] = features.idr;
+            let words =
+                [pair(idr0, idr1), pair(idr2, idr3), pair(idr4, idr5), pair(features.iidr, features.aidr)];
+            ((index == 0).then_some(words), 1)
+        })
+    }
+
+    /// What kind of unit it is, as the policy has it.
+    pub fn kind(&self) -> u32 {
+        match self {
+            Self::SmmuV3(_) => crate::policy::KIND_ARM_SMMU_V3,
+        }
+    }
+
+    /// Where the command queue stands, for [`AnyUnit::commands_since`].
+    pub fn commands(&self) -> u32 {
+        each!(self, unit => unit.commands())
+    }
+
+    /// How many commands were queued since `before`, as long as they are fewer than two laps of the queue.
+    pub fn commands_since(&self, before: u32) -> u32 {
+        each!(self, unit => unit.commands_since(before))
+    }
+
+    /// How often so far: refused commands, aborted writes of fault records, waits past their deadline, others.
+    pub fn errors(&self) -> [u64; 4] {
+        each!(self, unit => {
+            let counts = unit.error_counts();
+            [counts.commands, counts.event_queue_aborts, counts.timeouts, counts.others]
+        })
+    }
+
     /// Acknowledges and repairs the unit's global errors. Bounded.
     pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Trouble {
         each!(self, unit => {

@@ -10,6 +10,7 @@ const COALESCE_LG2: u32 = 12;
 
 const HEADER_WRITTEN: usize = 1;
 const HEADER_LOST: usize = 2;
+const HEADER_STOPPED: usize = 3;
 const RECORD_WORDS: usize = size_of::<ring::Record>() / 8;
 
 /// The writing end of one client's fault ring ([`ring`]).
@@ -17,6 +18,7 @@ const RECORD_WORDS: usize = size_of::<ring::Record>() / 8;
 pub struct RingWriter<P> {
     page: P,
     written: u64,
+    stopped: u64,
 }
 
 impl<P: SharedPage> RingWriter<P> {
@@ -27,7 +29,7 @@ impl<P: SharedPage> RingWriter<P> {
         }
         fence(Ordering::Release);
         page.write(0, ring::MAGIC);
-        Self { page, written: 0 }
+        Self { page, written: 0, stopped: 0 }
     }
 
     /// Appends a record, over the oldest when the ring is full. Its `sequence` is filled in here.
@@ -45,6 +47,21 @@ impl<P: SharedPage> RingWriter<P> {
         self.page.write(at, self.written);
         fence(Ordering::Release);
         self.page.write(HEADER_WRITTEN, self.written);
+    }
+
+    /// Records written so far.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Says whether the device that this client knows as `device`, below 64, is stopped after a storm.
+    pub fn set_stopped(&mut self, device: u16, stopped: bool) {
+        let bit = 1_u64.checked_shl(device.into()).unwrap_or(0);
+        let mask = if stopped { self.stopped | bit } else { self.stopped & !bit };
+        if mask != self.stopped {
+            self.stopped = mask;
+            self.page.write(HEADER_STOPPED, mask);
+        }
     }
 
     /// Says how many faults the hardware has dropped so far.
@@ -77,6 +94,11 @@ impl Burst {
         self.count
     }
 
+    /// When the first was read.
+    pub const fn time_ns(&self) -> u64 {
+        self.time_ns
+    }
+
     /// Takes `fault` in, if it is like the others: same device, rule, access and page.
     pub fn absorb(&mut self, fault: &Fault) -> bool {
         let page = |iova: Option<u64>| iova.map(|iova| iova >> COALESCE_LG2);
@@ -88,6 +110,13 @@ impl Burst {
             self.count += 1;
         }
         alike
+    }
+
+    /// The record that says that the device was stopped, after `count` faults of which these are the last.
+    pub fn storm(&self, device: u16, count: u64) -> ring::Record {
+        let record = self.record(device);
+        let what = ring::Record::pack(device, reason::STORM, record.access(), self.first.iova.is_some());
+        ring::Record { what, count, ..record }
     }
 
     /// The record, for the client that knows the device as `device`.
@@ -177,8 +206,11 @@ mod tests {
             writer.push(&Burst::new(fault(number << 12), number).record(0));
         }
         writer.set_lost(5);
+        for (device, stopped) in [(0, true), (2, true), (0, false), (64, true)] {
+            writer.set_stopped(device, stopped);
+        }
         let header = &page.0[..8];
-        assert_eq!(header, [ring::MAGIC, ring::CAPACITY + 2, 5, 0, 0, 0, 0, 0]);
+        assert_eq!(header, [ring::MAGIC, ring::CAPACITY + 2, 5, 0b100, 0, 0, 0, 0]);
         let sequence = |index: usize| page.0[8 + 8 * index];
         let iova = |index: usize| page.0[8 + 8 * index + 1];
         assert_eq!((sequence(0), iova(0)), (ring::CAPACITY + 1, ring::CAPACITY << 12));

@@ -12,6 +12,12 @@
 pub mod backend;
 pub mod faults;
 pub mod policy;
+mod requests;
+mod seat;
 pub mod server;
+pub use seat::Roll;
 pub mod start;
+mod stats;
 mod status;
+mod storm;
+mod supervise;

@@ -11,6 +11,7 @@ use iommu_hal::real::{CpuAlarm, CpuClock, MappedMemory, MappedPage, MmioRegister
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{Status, Words};
 use iommu_server::{
+    Roll,
     server::{Channels, Server},
     start::{Parts, StartError},
 };
@@ -31,6 +32,7 @@ const STEP_PAUSE_NS: u64 = 50_000;
 type IommuServer = Server<'static, MmioRegisters, MappedMemory, CpuClock, MappedPage>;
 
 static STORAGE: SpinMutex<Storage<AREAS>> = SpinMutex::new(Storage::NEW);
+static ROLL: SpinMutex<Roll> = SpinMutex::new(Roll::NEW);
 static FRAME_META: SpinMutex<[FrameMeta; FRAMES]> = SpinMutex::new([FrameMeta::NEW; FRAMES]);
 
 struct HandlerImpl {
@@ -109,7 +111,8 @@ fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     };
     let storage = SpinMutexGuard::leak(STORAGE.lock());
     let frames = SpinMutexGuard::leak(FRAME_META.lock());
-    Server::start(policy, parts, storage, frames, fault_ring, &mut log(output))
+    let roll = SpinMutexGuard::leak(ROLL.lock());
+    Server::start(policy, parts, storage, frames, roll, fault_ring, &mut log(output))
 }
 
 /// The page of a fault ring, mapped where the policy says.
@@ -124,16 +127,19 @@ impl HandlerImpl {
     fn work(&mut self) {
         let Some(server) = &mut self.server else { return };
         let step = server.work(&mut log(&mut self.output));
-        notify(step.notify);
-        if step.more {
-            self.alarm.set(STEP_PAUSE_NS);
+        self.notify(step.notify);
+        if let Some(after_ns) = if step.more { Some(STEP_PAUSE_NS) } else { step.deadline_ns } {
+            self.alarm.set(after_ns);
         }
     }
-}
 
-fn notify(channels: Channels) {
-    for channel in channels {
-        Channel::new(channel.into()).notify();
+    fn notify(&mut self, channels: Channels) {
+        for channel in channels {
+            match channel {
+                Channels::WAKE => self.alarm.set(STEP_PAUSE_NS),
+                channel => Channel::new(channel.into()).notify(),
+            }
+        }
     }
 }
 
@@ -147,7 +153,7 @@ impl Handler for HandlerImpl {
         let words = with_msg_regs(|registers| Words::load(message.count(), registers));
         let answer = server.call(channel.index() as u8, message.label(), &words);
         let count = with_msg_regs_mut(|registers| answer.words.store(registers));
-        notify(answer.notify);
+        self.notify(answer.notify);
         Ok(MessageInfo::new(answer.status.label(), count))
     }
 

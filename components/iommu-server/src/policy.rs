@@ -29,6 +29,22 @@ pub const MAX_DEVICES: usize = 64;
 /// Most units.
 pub const MAX_UNITS: usize = 4;
 
+/// Most supervisors.
+pub const MAX_SUPERVISORS: usize = 4;
+
+/// Most reserved ranges of all devices together.
+pub const MAX_RESERVED_RANGES: usize = 32;
+
+/// Most faults a second of a device for which policy.toml says nothing: well above what a driver causes by single
+/// mistakes, as a stopped DMA of 4 KiB may be a fault for each bus access.
+pub const DEFAULT_MAX_FAULTS_PER_SECOND: u32 = 20_000;
+
+/// [`ClientEntry::predecessor`] and [`DeviceEntry::fault_client`] where there is none.
+pub const NO_CLIENT: u8 = 0xff;
+
+/// [`ClientEntry::flags`]: requests are counted and timed.
+pub const FLAG_STATISTICS: u8 = 1;
+
 /// Highest channel id (Microkit has 62 channels a PD).
 pub const MAX_CHANNEL: u8 = 61;
 
@@ -60,8 +76,12 @@ pub struct Header {
     pub grants: u8,
     /// The channel of the PCI host, or [`NO_CHANNEL`].
     pub pci_host_channel: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    /// [`SupervisorEntry`]s.
+    pub supervisors: u8,
+    /// [`WardEntry`]s.
+    pub wards: u8,
+    /// [`ReservedEntry`]s.
+    pub reserved_ranges: u8,
 }
 
 /// One IOMMU. Its registers' address is patched into the server, as all addresses are.
@@ -86,8 +106,13 @@ pub struct ClientEntry {
     pub frames: u32,
     /// The server's end of its channel.
     pub channel: u8,
+    /// The client whose devices and grants this one may take over, and that may take them back, or [`NO_CLIENT`].
+    /// A client with a predecessor has no devices of its own at start.
+    pub predecessor: u8,
+    /// [`FLAG_STATISTICS`].
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
 }
 
 /// One device of a client. A client's devices have indices 0, 1, ... in the order of their entries.
@@ -100,8 +125,14 @@ pub struct DeviceEntry {
     pub client: u8,
     /// The unit's index.
     pub unit: u8,
+    /// The client that receives its faults in the owner's stead, or [`NO_CLIENT`].
+    pub fault_client: u8,
+    /// The index by which that client's records name it.
+    pub fault_index: u8,
+    /// More faults in a second stop the device.
+    pub max_faults_per_second: u32,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 4],
 }
 
 /// One region that a client may map from. A client's grants have slots 0, 1, ... in the order of their entries.
@@ -120,11 +151,50 @@ pub struct GrantEntry {
     pub reserved: [u8; 5],
 }
 
+/// One supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SupervisorEntry {
+    /// The server's end of its channel.
+    pub channel: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+/// One client of a supervisor, which names its clients 0, 1, ... in the order of their entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct WardEntry {
+    /// The supervisor's number.
+    pub supervisor: u8,
+    /// The client's number.
+    pub client: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// A range of IO virtual addresses that no space may map while a device is attached to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ReservedEntry {
+    /// The first address.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// The device's number, by its entry.
+    pub device: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
 const _: () = {
+    assert!(size_of::<SupervisorEntry>() == 8);
+    assert!(size_of::<WardEntry>() == 8);
+    assert!(size_of::<ReservedEntry>() == 24);
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<UnitEntry>() == 8);
     assert!(size_of::<ClientEntry>() == 24);
-    assert!(size_of::<DeviceEntry>() == 8);
+    assert!(size_of::<DeviceEntry>() == 16);
     assert!(size_of::<GrantEntry>() == 16);
 };
 
@@ -141,6 +211,12 @@ pub struct Policy<'a> {
     pub devices: &'a [DeviceEntry],
     /// Their grants.
     pub grants: &'a [GrantEntry],
+    /// The supervisors.
+    pub supervisors: &'a [SupervisorEntry],
+    /// Their clients.
+    pub wards: &'a [WardEntry],
+    /// The devices' reserved ranges.
+    pub reserved: &'a [ReservedEntry],
 }
 
 /// The rule that a blob breaks.
@@ -180,8 +256,11 @@ impl<'a> Policy<'a> {
         let (units, rest) = take(rest, header.units, MAX_UNITS, "units")?;
         let (clients, rest) = take(rest, header.clients, MAX_CLIENTS, "clients")?;
         let (devices, rest) = take(rest, header.devices, MAX_DEVICES, "devices")?;
-        let (grants, _) = take(rest, header.grants, MAX_GRANTS, "grants")?;
-        let policy = Self { header, units, clients, devices, grants };
+        let (grants, rest) = take(rest, header.grants, MAX_GRANTS, "grants")?;
+        let (supervisors, rest) = take(rest, header.supervisors, MAX_SUPERVISORS, "supervisors")?;
+        let (wards, rest) = take(rest, header.wards, MAX_CLIENTS, "wards")?;
+        let (reserved, _) = take(rest, header.reserved_ranges, MAX_RESERVED_RANGES, "reserved ranges")?;
+        let policy = Self { header, units, clients, devices, grants, supervisors, wards, reserved };
         policy.check()?;
         Ok(policy)
     }
@@ -193,10 +272,16 @@ impl<'a> Policy<'a> {
                 && client.channel != self.header.pci_host_channel
                 && client.fault_ring_vaddr.is_multiple_of(4096)
                 && self.clients[..index].iter().all(|other| other.channel != client.channel)
+                && client.flags & !FLAG_STATISTICS == 0
+                && self.follows(index, client.predecessor)
         })?;
         every("devices", self.devices, |index, device| {
             (device.client as usize) < self.clients.len()
                 && (device.unit as usize) < self.units.len()
+                && self.clients[usize::from(device.client)].predecessor == NO_CLIENT
+                && (device.fault_client == NO_CLIENT
+                    || (device.fault_client as usize) < self.clients.len() && device.fault_index < 64)
+                && device.max_faults_per_second != 0
                 && self.devices[..index]
                     .iter()
                     .all(|other| (other.unit, other.stream) != (device.unit, device.stream))
@@ -207,7 +292,29 @@ impl<'a> Policy<'a> {
                 && grant.bytes > 0
                 && grant.bytes.is_multiple_of(4096)
                 && (1..=3).contains(&grant.rights)
+        })?;
+        every("supervisors", self.supervisors, |index, supervisor| {
+            supervisor.channel <= MAX_CHANNEL
+                && supervisor.channel != self.header.pci_host_channel
+                && self.clients.iter().all(|client| client.channel != supervisor.channel)
+                && self.supervisors[..index].iter().all(|other| other.channel != supervisor.channel)
+        })?;
+        every("wards", self.wards, |index, ward| {
+            (ward.supervisor as usize) < self.supervisors.len()
+                && (ward.client as usize) < self.clients.len()
+                && self.wards[..index].iter().all(|other| other.client != ward.client)
+        })?;
+        every("reserved ranges", self.reserved, |_, range| {
+            (range.device as usize) < self.devices.len() && range.first <= range.last
         })
+    }
+
+    /// Whether client `index` may have `predecessor`: another one, that follows nobody and is followed by no other.
+    fn follows(&self, index: usize, predecessor: u8) -> bool {
+        predecessor == NO_CLIENT
+            || usize::from(predecessor) != index
+                && self.clients.get(usize::from(predecessor)).is_some_and(|of| of.predecessor == NO_CLIENT)
+                && self.clients[..index].iter().all(|other| other.predecessor != predecessor)
     }
 }
 

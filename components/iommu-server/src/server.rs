@@ -4,13 +4,14 @@ use core::fmt;
 
 use heapless::Vec;
 use iommu_core::{ClientId, Core, MapRequest, Progress, Refusal, SpaceId};
-use iommu_hal::{Clock, Registers, Rights, SharedPage, StreamId, TableMemory};
-use iommu_protocol::{DeviceIndex, RegionSlot, Request, Status, VERSION, Words};
+use iommu_hal::{Clock, Registers, Rights, SharedPage, TableMemory};
+use iommu_protocol::{Request, Status, Words};
 
 use crate::{
     backend::AnyUnit,
     faults::{Burst, RingWriter},
     policy::{MAX_CHANNEL, MAX_CLIENTS},
+    seat::{Peer, Roll},
     status,
 };
 
@@ -24,6 +25,15 @@ pub struct Channels(u64);
 impl Channels {
     /// No channel.
     pub const NONE: Self = Self(0);
+
+    /// What [`Channels`] yields in the place of a channel where [`Server::work`] is to be called, soon: a request
+    /// left something to be done. It needs no timer of its own: see [`Step`].
+    pub const WAKE: u8 = 63;
+
+    /// Adds [`Channels::WAKE`].
+    pub const fn wake(&mut self) {
+        self.0 |= 1 << Self::WAKE;
+    }
 
     /// Adds `channel`.
     pub const fn insert(&mut self, channel: u8) {
@@ -55,16 +65,16 @@ pub struct Answer {
 
 impl Answer {
     #[inline]
-    fn ok<const N: usize>(words: [u64; N]) -> Self {
+    pub(crate) fn ok<const N: usize>(words: [u64; N]) -> Self {
         Self { status: Status::Ok, words: Words::new(words), notify: Channels::NONE }
     }
 
-    fn refuse(status: Status) -> Self {
+    pub(crate) fn refuse(status: Status) -> Self {
         Self { status, words: Words::new([]), notify: Channels::NONE }
     }
 
     #[inline]
-    fn progress(progress: Progress) -> Self {
+    pub(crate) fn progress(progress: Progress) -> Self {
         let status = if progress.more { Status::Again } else { Status::Ok };
         Self { status, ..Self::ok([progress.iova, progress.bytes]) }
     }
@@ -77,21 +87,8 @@ pub struct Step {
     pub notify: Channels,
     /// There may be more: call again, soon but after others had their turn.
     pub more: bool,
-}
-
-/// One client, as the server sees it: a channel and a ring.
-#[derive(Debug)]
-pub(crate) struct Seat<P> {
-    pub(crate) channel: u8,
-    pub(crate) ring: Option<RingWriter<P>>,
-}
-
-/// Who is behind a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
-    Nobody,
-    Client(ClientId),
-    PciHost,
+    /// Call again after as many nanoseconds; earlier does no harm.
+    pub deadline_ns: Option<u64>,
 }
 
 /// The IOMMU server over registers `R`, table memory `M`, clock `C` and fault ring pages `P`.
@@ -99,13 +96,19 @@ pub(crate) enum Peer {
 pub struct Server<'a, R, M, C, P> {
     pub(crate) core: Core<'a, AnyUnit<R>, M, C>,
     pub(crate) units: usize,
-    pub(crate) seats: Vec<Seat<P>, MAX_CLIENTS>,
+    /// The clients' fault rings.
+    pub(crate) rings: Vec<Option<RingWriter<P>>, MAX_CLIENTS>,
+    pub(crate) roll: &'a mut Roll,
     pub(crate) peers: [Peer; MAX_CHANNEL as usize + 1],
     pub(crate) pci_host: Option<u8>,
     /// Fault records of devices that nobody owns.
     pub(crate) unowned: u64,
     /// Fault records that the hardware dropped, as last told to the clients.
     pub(crate) lost: u64,
+    /// Global errors as last seen.
+    pub(crate) errors_told: u64,
+    /// The client whose turn it is.
+    pub(crate) turn: usize,
 }
 
 impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, P> {
@@ -121,14 +124,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                 Ok(answer) => answer,
                 Err(refusal) => Answer::refuse(status::of_refusal(&refusal)),
             },
-            Some(Peer::PciHost) => match request {
-                Request::Version => Answer::ok([VERSION]),
-                Request::IsAttached { stream } => {
-                    Answer::ok([self.core.is_attached(StreamId(stream)).into()])
-                }
-                _ => Answer::refuse(Status::NotAllowed),
-            },
-            Some(Peer::Nobody) | None => Answer::refuse(Status::NotAllowed),
+            _ => self.other_call(channel, label, words, request),
         }
     }
 
@@ -159,67 +155,12 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
     }
 
-    /// The requests that are not on the hot path.
-    #[inline(never)]
-    fn rare_request(&mut self, client: ClientId, request: Request) -> Result<Answer, Refusal> {
-        let core = &mut self.core;
-        Ok(match request {
-            Request::Version => Answer::ok([VERSION]),
-            Request::IoasAlloc => {
-                let (space, geometry) = core.ioas_alloc(client)?;
-                Answer::ok([space.0.into(), geometry.aperture().last(), geometry.page_sizes])
-            }
-            Request::IoasDestroy { space } => Answer::progress(core.ioas_destroy(client, SpaceId(space.0))?),
-            Request::Attach { space, device } => {
-                core.attach(client, SpaceId(space.0), device.0)?;
-                Answer::ok([])
-            }
-            Request::Replace { space, device } => {
-                core.replace(client, SpaceId(space.0), device.0)?;
-                Answer::ok([])
-            }
-            Request::Detach { device: DeviceIndex(device) } => {
-                let detached = core.detach(client, device).map(|()| Answer::ok([]));
-                self.tell_pci_host(detached)
-            }
-            Request::Reset => {
-                let progress = core.reset(client).map(Answer::progress);
-                self.tell_pci_host(progress)
-            }
-            Request::RegionInfo { slot: RegionSlot(slot) } => {
-                let info = core.region_info(client, slot)?;
-                let rights = u64::from(info.rights.read) | u64::from(info.rights.write) << 1;
-                Answer::ok([rights | u64::from(info.generation) << 16, info.bytes])
-            }
-            Request::DeviceInfo { device: DeviceIndex(device) } => {
-                let info = core.device_info(client, device)?;
-                let space = info.space.map_or(0, |space| space.0);
-                Answer::ok([info.stream.0.into(), info.space.is_some().into(), space.into()])
-            }
-            // The PCI host's alone; MAP and UNMAP do not come here.
-            _ => Answer::refuse(Status::NotAllowed),
-        })
-    }
-
-    /// The PCI host withdraws bus mastering from what is no longer attached; most of all where the hardware did
-    /// not confirm that it stops the device.
-    fn tell_pci_host(&self, result: Result<Answer, Refusal>) -> Answer {
-        let mut answer = result.unwrap_or_else(|refusal| Answer::refuse(status::of_refusal(&refusal)));
-        let changed = matches!(
-            answer.status,
-            Status::Ok | Status::Again | Status::HardwareTimeout | Status::HardwareFailed
-        );
-        if let (true, Some(channel)) = (changed, self.pci_host) {
-            answer.notify.insert(channel);
-        }
-        answer
-    }
-
     /// Does what an interrupt of a unit, or the timer, asks for: acknowledges global errors, brings fault records
-    /// to their owners. Bounded by [`MAX_FAULTS_PER_STEP`] for each unit. What a person should know goes to
-    /// `log`.
+    /// to their owners, and does one bounded step of what is to be done about clients: those that are ended, held,
+    /// or have a grant withdrawn. Bounded by [`MAX_FAULTS_PER_STEP`] for each unit and by what one request may
+    /// do. What a person should know goes to `log`.
     pub fn work(&mut self, log: &mut impl fmt::Write) -> Step {
-        let mut step = Step { notify: Channels::NONE, more: false };
+        let mut step = Step { notify: Channels::NONE, more: false, deadline_ns: None };
         let mut lost = 0;
         for unit in 0..self.units {
             if let Some((backend, memory, clock)) = self.core.unit(unit) {
@@ -232,15 +173,25 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             }
             step.more |= self.deliver_faults(unit, &mut step.notify, log);
         }
+        let errors = self.errors().iter().sum::<u64>();
+        // One line for the first, then at every doubling.
+        if errors.leading_zeros() != self.errors_told.leading_zeros() {
+            _ = writeln!(
+                log,
+                "the units reported {errors} errors so far; they are repaired, and STATS has them by kind"
+            );
+        }
+        self.errors_told = errors;
         if lost != self.lost {
             self.lost = lost;
-            for seat in &mut self.seats {
-                if let Some(ring) = &mut seat.ring {
+            for (seat, ring) in self.roll.seats.iter().zip(&mut self.rings) {
+                if let Some(ring) = ring {
                     ring.set_lost(lost);
                     step.notify.insert(seat.channel);
                 }
             }
         }
+        self.chores(&mut step, log);
         step
     }
 
@@ -260,35 +211,5 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
         self.deliver(unit, burst, notify, log);
         true
-    }
-
-    fn deliver(
-        &mut self,
-        unit: usize,
-        burst: Option<Burst>,
-        notify: &mut Channels,
-        log: &mut impl fmt::Write,
-    ) {
-        let Some(burst) = burst else { return };
-        let owner = self.core.owner_of(unit, burst.stream());
-        let seat = owner.and_then(|(client, device)| Some((self.seats.get_mut(client.number())?, device)));
-        match seat {
-            Some((Seat { channel, ring: Some(ring) }, device)) => {
-                ring.push(&burst.record(device));
-                notify.insert(*channel);
-            }
-            _ => {
-                let before = self.unowned;
-                self.unowned += burst.count();
-                // One line for the first, then at every doubling: a device that nobody owns cannot flood the log.
-                if before.leading_zeros() != self.unowned.leading_zeros() {
-                    let (stream, count) = (burst.stream().0, self.unowned);
-                    _ = writeln!(
-                        log,
-                        "stopped {count} accesses that nobody reads of, last of stream {stream:#x}"
-                    );
-                }
-            }
-        }
     }
 }

@@ -4,16 +4,21 @@ use core::fmt;
 
 use heapless::Vec;
 use iommu_core::{ClientId, ConfigError, Core, MAX_SPACES, MAX_SPACES_PER_CLIENT, MAX_UNITS, Quota, Storage};
-use iommu_hal::{Carver, Clock, PhysAddr, Registers, Rights, SharedPage, StreamId, TableMemory, UnitError};
+use iommu_hal::{
+    Carver, Clock, IovaRange, PhysAddr, Registers, Rights, SharedPage, StreamId, TableMemory, UnitError,
+};
 use iommu_pgtable::{FrameMeta, FramePool};
 
 use crate::{
     backend::{AnyUnit, BringUpError},
     faults::RingWriter,
     policy::{
-        MAX_CHANNEL, MAX_DEVICES, MAX_REGIONS, NO_CHANNEL, Policy, PolicyError, RIGHT_READ, RIGHT_WRITE,
+        FLAG_STATISTICS, MAX_CHANNEL, MAX_DEVICES, MAX_REGIONS, NO_CHANNEL, NO_CLIENT, Policy, PolicyError,
+        RIGHT_READ, RIGHT_WRITE,
     },
-    server::{Peer, Seat, Server},
+    seat::{Peer, Roll, Seat},
+    server::Server,
+    storm::Watched,
 };
 
 /// What a board brings.
@@ -79,6 +84,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
         mut parts: Parts<R, M, C>,
         storage: &'a mut Storage<AREAS>,
         frames: &'a mut [FrameMeta],
+        roll: &'a mut Roll,
         mut ring: impl FnMut(u64) -> P,
         log: &mut impl fmt::Write,
     ) -> Result<Self, StartError> {
@@ -107,17 +113,28 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
         let mut server = Self {
             core,
             units: named,
-            seats: Vec::new(),
+            rings: Vec::new(),
+            roll,
             peers: [Peer::Nobody; MAX_CHANNEL as usize + 1],
             pci_host: None,
             unowned: 0,
             lost: 0,
+            errors_told: 0,
+            turn: 0,
         };
         if policy.header.pci_host_channel != NO_CHANNEL {
             server.pci_host = Some(policy.header.pci_host_channel);
             server.peers[usize::from(policy.header.pci_host_channel)] = Peer::PciHost;
         }
         server.seat_clients(&policy, &parts.region_paddrs, &mut ring)?;
+        for (number, supervisor) in policy.supervisors.iter().enumerate() {
+            server.peers[usize::from(supervisor.channel)] = Peer::Supervisor(number as u8);
+        }
+        for ward in policy.wards {
+            assert!(server.roll.wards.push((ward.supervisor, ward.client)).is_ok(), "one for each client");
+            let supervisor = policy.supervisors[usize::from(ward.supervisor)].channel;
+            server.roll.seats[usize::from(ward.client)].supervisor = Some(supervisor);
+        }
         let (total, free) = server.core.frame_counts();
         _ = writeln!(
             log,
@@ -152,15 +169,31 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
                     Rights { read: grant.rights & RIGHT_READ != 0, write: grant.rights & RIGHT_WRITE != 0 };
                 self.core.add_grant(client, slot as u16, base, grant.bytes, rights).map_err(wrong)?;
             }
-            for device in policy.devices.iter().filter(|device| usize::from(device.client) == index) {
-                self.core
-                    .add_device(client, StreamId(device.stream), usize::from(device.unit))
-                    .map_err(wrong)?;
+            let devices = policy.devices.iter().enumerate();
+            for (number, device) in devices.filter(|(_, device)| usize::from(device.client) == index) {
+                let (stream, unit) = (StreamId(device.stream), device.unit);
+                let place = self.core.add_device(client, stream, unit.into()).map_err(wrong)?;
+                let reserved = policy.reserved.iter().filter(|range| usize::from(range.device) == number);
+                for range in reserved.filter_map(|range| IovaRange::new(range.first, range.last)) {
+                    self.core.add_reserved(client, place, range).map_err(wrong)?;
+                }
+                let receiver = ClientId::new(device.fault_client.into())
+                    .filter(|_| device.fault_client != NO_CLIENT)
+                    .map(|client| (client, u16::from(device.fault_index)));
+                let watched = Watched::new(unit, stream, receiver, device.max_faults_per_second);
+                assert!(self.roll.watched.push(watched).is_ok(), "no more devices than a policy holds");
             }
             let page = (entry.fault_ring_vaddr != 0).then(|| RingWriter::new(ring(entry.fault_ring_vaddr)));
-            let seat = Seat { channel: entry.channel, ring: page };
-            assert!(self.seats.push(seat).is_ok(), "no more clients than a policy holds");
-            self.peers[usize::from(entry.channel)] = Peer::Client(client);
+            let seat = Seat::new(entry.channel, entry.flags & FLAG_STATISTICS != 0);
+            let room = self.rings.push(page).is_ok() && self.roll.seats.push(seat).is_ok();
+            assert!(room, "no more clients than a policy holds");
+            self.refresh_peer(client);
+        }
+        for (index, entry) in policy.clients.iter().enumerate() {
+            if entry.predecessor != NO_CLIENT {
+                self.roll.seats[index].partner = ClientId::new(entry.predecessor.into());
+                self.roll.seats[usize::from(entry.predecessor)].partner = ClientId::new(index);
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use iommu_protocol::{
 use crate::{
     config::{self, COMMAND_BUS_MASTER, ConfigSpace, DEVICES_PER_BUS, FUNCTIONS_PER_DEVICE, Ids, Requester},
     place::place,
-    policy::{FunctionEntry, MAX_FUNCTIONS, PciPolicy},
+    policy::{FunctionEntry, MAX_CHANNEL, MAX_FUNCTIONS, PciPolicy},
 };
 
 /// The PCI host over a configuration space.
@@ -121,7 +121,9 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
 
     /// The function that `channel` knows by `index`, and its number in the policy.
     fn find(&self, channel: u8, index: DeviceIndex) -> Option<(usize, &'a FunctionEntry)> {
-        let own = self.policy.functions.iter().enumerate().filter(|(_, entry)| entry.channel == channel);
+        let own = self.policy.functions.iter().enumerate().filter(|(_, entry)| {
+            channel <= MAX_CHANNEL && [entry.channel, entry.successor_channel].contains(&channel)
+        });
         own.into_iter().nth(index.0.into())
     }
 

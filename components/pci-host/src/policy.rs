@@ -28,6 +28,12 @@ pub struct Header {
     pub bars: u32,
 }
 
+/// Highest channel id (Microkit has 62 channels a PD).
+pub const MAX_CHANNEL: u8 = 61;
+
+/// [`FunctionEntry::successor_channel`] where there is none.
+pub const NO_CHANNEL: u8 = 0xff;
+
 /// One PCI function and the driver that may enable it. A driver's functions have indices 0, 1, ... in the order
 /// of their entries: the same indices as its devices have at the IOMMU server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -37,8 +43,8 @@ pub struct FunctionEntry {
     pub requester: u16,
     /// The PCI host's end of the driver's channel.
     pub channel: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// That of the driver which may take over from it at the IOMMU server, or [`NO_CHANNEL`].
+    pub successor_channel: u8,
     /// The stream id at the IOMMU.
     pub stream: u32,
 }
@@ -117,7 +123,11 @@ impl<'a> PciPolicy<'a> {
             .map_err(|_| PciPolicyError::Truncated)?;
         let (bars, _) =
             <[BarEntry]>::ref_from_prefix_with_elems(rest, bars).map_err(|_| PciPolicyError::Truncated)?;
-        if let Some(index) = functions.iter().position(|function| function.channel > 61) {
+        if let Some(index) = functions.iter().position(|function| {
+            function.channel > MAX_CHANNEL
+                || function.successor_channel > MAX_CHANNEL && function.successor_channel != NO_CHANNEL
+                || function.successor_channel == function.channel
+        }) {
             return Err(PciPolicyError::BadFunction(index));
         }
         let good = |bar: &BarEntry| (bar.function as usize) < functions.len() && bar.bar < 6;

@@ -9,7 +9,7 @@ use iommu_protocol::{
 };
 use pci_host::{
     ConfigSpace, Host, MAX_CAPABILITIES, Requester,
-    policy::{BarEntry, FunctionEntry, PciPolicy},
+    policy::{BarEntry, FunctionEntry, NO_CHANNEL, PciPolicy},
 };
 use proptest::prelude::*;
 
@@ -124,7 +124,8 @@ impl Call for Server {
     }
 }
 
-const EDU: FunctionEntry = FunctionEntry { requester: 0x10, channel: 1, reserved: 0, stream: 0x10 };
+const EDU: FunctionEntry =
+    FunctionEntry { requester: 0x10, channel: 1, successor_channel: NO_CHANNEL, stream: 0x10 };
 const BAR0: BarEntry = BarEntry { paddr: 0x1000_0000, bytes: 0x10_0000, function: 0, bar: 0 };
 
 fn bring_up<'a>(
@@ -347,8 +348,8 @@ fn an_answer_that_is_none_enables_nothing_and_disables_all() {
 
 #[test]
 fn a_signal_takes_bus_mastering_from_what_is_no_longer_attached() {
-    let second = FunctionEntry { requester: 0x18, channel: 2, reserved: 0, stream: 0x118 };
-    let third = FunctionEntry { requester: 0x20, channel: 2, reserved: 0, stream: 0x120 };
+    let second = FunctionEntry { requester: 0x18, channel: 2, successor_channel: NO_CHANNEL, stream: 0x118 };
+    let third = FunctionEntry { requester: 0x20, channel: 2, successor_channel: NO_CHANNEL, stream: 0x120 };
     let functions = [EDU, second, third];
     let bars = [0, 1, 2].map(|n: u32| BarEntry {
         paddr: 0x1000_0000 + 0x10_0000 * u64::from(n),
@@ -370,8 +371,27 @@ fn a_signal_takes_bus_mastering_from_what_is_no_longer_attached() {
 }
 
 #[test]
+fn a_successor_reaches_its_predecessors_functions() {
+    let shared = FunctionEntry { successor_channel: 3, ..EDU };
+    let other = FunctionEntry { requester: 0x18, channel: 2, successor_channel: NO_CHANNEL, stream: 0x18 };
+    let bars =
+        [0, 1].map(|n: u32| BarEntry { paddr: 0x1000_0000 + 0x10_0000 * u64::from(n), function: n, ..BAR0 });
+    let mut space = Space::with([0x10, 0x18].map(|at| (at, Function::edu())));
+    let functions = [shared, other];
+    let (mut host, _) = bring_up(&mut space, &functions, &bars);
+    let mut server = Server { attached: vec![0x10], ..Server::default() };
+    assert_eq!(info(&mut host, 3, 0).requester, 0x10);
+    assert_eq!(ask(&mut host, &mut server, 3, ENABLE), Status::Ok);
+    assert!(info(&mut host, 1, 0).bus_master);
+    assert_eq!(
+        ask(&mut host, &mut server, 3, Request::Info { function: DeviceIndex(1) }),
+        Status::NoSuchFunction
+    );
+}
+
+#[test]
 fn a_driver_has_its_own_functions_and_no_others() {
-    let second = FunctionEntry { requester: 0x18, channel: 2, reserved: 0, stream: 0x18 };
+    let second = FunctionEntry { requester: 0x18, channel: 2, successor_channel: NO_CHANNEL, stream: 0x18 };
     let functions = [second, EDU];
     let bars =
         [0, 1].map(|n: u32| BarEntry { paddr: 0x1000_0000 + 0x10_0000 * u64::from(n), function: n, ..BAR0 });

@@ -70,6 +70,16 @@ impl CommandQueue {
         self.free = self.ring.entries.saturating_sub(self.ring.masked(self.prod.wrapping_sub(rd)));
     }
 
+    /// Where the next command goes.
+    pub const fn position(&self) -> u32 {
+        self.prod
+    }
+
+    /// Commands stored since [`CommandQueue::position`] was `before`.
+    pub const fn since(&self, before: u32) -> u32 {
+        self.ring.masked(self.prod.wrapping_sub(before))
+    }
+
     /// Takes no more commands.
     pub const fn close(&mut self) {
         self.free = 0;

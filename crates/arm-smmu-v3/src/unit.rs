@@ -52,6 +52,16 @@ impl<R: Registers> SmmuV3<R> {
         &mut self.regs
     }
 
+    /// Where the command queue stands, for [`SmmuV3::commands_since`].
+    pub fn commands(&self) -> u32 {
+        self.commands.position()
+    }
+
+    /// How many commands were queued since it stood at `before`, as long as they are fewer than two laps.
+    pub fn commands_since(&self, before: u32) -> u32 {
+        self.commands.since(before)
+    }
+
     /// Queues a command.
     #[inline]
     pub(crate) fn push<M: TableMemory>(

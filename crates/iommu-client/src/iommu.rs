@@ -74,6 +74,8 @@ pub struct DeviceInfo {
     pub stream: u32,
     /// The space that it is attached to.
     pub attached: Option<SpaceId>,
+    /// It is stopped after a fault storm: until [`Iommu::enable`] it does not reach the space.
+    pub stopped: bool,
 }
 
 /// How a request was done.
@@ -229,8 +231,8 @@ impl<C: Call> Iommu<C> {
         let stream = u32::try_from(stream).map_err(|_| ClientError::BadReply)?;
         let space = SpaceId(u16::try_from(space).map_err(|_| ClientError::BadReply)?);
         match attached {
-            0 => Ok(DeviceInfo { stream, attached: None }),
-            1 => Ok(DeviceInfo { stream, attached: Some(space) }),
+            0 => Ok(DeviceInfo { stream, attached: None, stopped: false }),
+            1 | 2 => Ok(DeviceInfo { stream, attached: Some(space), stopped: attached == 2 }),
             _ => Err(ClientError::BadReply),
         }
     }

@@ -140,6 +140,7 @@ fn what_is_asked_becomes_types() {
         (0, &[0b10_0010, 0b1]),
         (0, &[5, 0xffff, 0x1000]),
         (0, &[4, 3, 2, 1]),
+        (0, &[0x10, 2, 5]),
     ];
     let mut iommu = Iommu::connect(script(&mut asked, replies)).expect("the version is right");
     let space = SpaceId(5);
@@ -157,6 +158,8 @@ fn what_is_asked_becomes_types() {
     assert_eq!(claimed.devices().collect::<Vec<_>>(), [DeviceIndex(0)]);
     assert_eq!(iommu.space_info(space).expect("known").last(), 0xffff);
     assert_eq!(iommu.stats(stats::MEMORY), Ok([4, 3, 2, 1]));
+    let device = iommu.device_info(DeviceIndex(0)).expect("known");
+    assert_eq!((device.attached, device.stopped), (Some(space), true));
 }
 
 #[test]

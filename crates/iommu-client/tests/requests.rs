@@ -75,8 +75,11 @@ fn replies_become_types() {
     let region = RegionInfo { rights: Rights::READ, generation: 0x1234, bytes: 0x1000 };
     assert_eq!(iommu.region_info(RegionSlot(1)), Ok(region));
     let device = DeviceIndex(0);
-    assert_eq!(iommu.device_info(device), Ok(DeviceInfo { stream: 0x10, attached: Some(SpaceId(5)) }));
-    assert_eq!(iommu.device_info(device), Ok(DeviceInfo { stream: 0x10, attached: None }));
+    assert_eq!(
+        iommu.device_info(device),
+        Ok(DeviceInfo { stream: 0x10, attached: Some(SpaceId(5)), stopped: false })
+    );
+    assert_eq!(iommu.device_info(device), Ok(DeviceInfo { stream: 0x10, attached: None, stopped: false }));
     assert_eq!(iommu.attach(&space, device), Ok(()));
     assert_eq!(iommu.replace(&space, device), Ok(()));
     assert_eq!(iommu.detach(device), Ok(()));
@@ -103,7 +106,7 @@ fn replies_that_do_not_fit_are_refused() {
         assert_eq!(script(&[(0, words)]).region_info(RegionSlot(0)), bad, "{words:x?}");
     }
     let bad = Err(ClientError::BadReply);
-    for words in [&[0, 0][..], &[1 << 32, 0, 0], &[0, 2, 0], &[0, 1, 1 << 16], &[0, 0, 0, 0]] {
+    for words in [&[0, 0][..], &[1 << 32, 0, 0], &[0, 3, 0], &[0, 1, 1 << 16], &[0, 0, 0, 0]] {
         assert_eq!(script(&[(0, words)]).device_info(DeviceIndex(0)), bad, "{words:x?}");
     }
     for words in [&[1 << 16, 9, 0x1000][..], &[0, 9, 0], &[0, 9]] {

@@ -11,6 +11,24 @@ use crate::space::SpaceSlot;
 use crate::unmap::free;
 use crate::{ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_TABLE_WRITES, Progress, Refusal, SpaceId};
 
+/// Which areas leave.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// Those that map the grant in this slot.
+    Slot(u8),
+    /// Those that are half made or half removed.
+    HalfDone,
+}
+
+impl Leaving {
+    fn names(self, area: &Area) -> bool {
+        match self {
+            Self::Slot(slot) => area.slot() == slot,
+            Self::HalfDone => area.state() != State::Live,
+        }
+    }
+}
+
 const DONE: Progress = Progress { iova: 0, bytes: 0, more: false };
 
 impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
@@ -68,7 +86,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`]: to call again tries again.
     pub fn sweep(&mut self, client: ClientId) -> Result<Progress, Refusal> {
         let from = self.clients[client.number()].sweep;
-        let (to, bytes) = self.remove_where(client, from, |area| area.state() != State::Live)?;
+        let (to, bytes) = self.remove_where(client, from, Leaving::HalfDone)?;
         self.clients[client.number()].sweep = to;
         Ok(Progress { bytes, more: to != Place::END, ..DONE })
     }
@@ -78,7 +96,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         if grant.info().live_areas == 0 {
             return Ok(DONE);
         }
-        let (to, bytes) = self.remove_where(client, grant.removal, |area| u16::from(area.slot()) == slot)?;
+        let (to, bytes) = self.remove_where(client, grant.removal, Leaving::Slot(slot as u8))?;
         let grant = &mut self.clients[client.number()].grants[usize::from(slot)];
         // Where another client's areas were taken over since, they may lie behind.
         grant.removal = if to == Place::END { Place::START } else { to };
@@ -87,11 +105,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
 
     /// Takes out those areas of `client`, from `from` on in one space, that `leaves` names, as far as one request's
     /// bounds allow: where to go on, and the bytes of the areas that have left.
+    #[cold]
+    #[inline(never)]
     fn remove_where(
         &mut self,
         client: ClientId,
         from: Place,
-        leaves: impl Fn(&Area) -> bool,
+        leaves: Leaving,
     ) -> Result<(Place, u64), Refusal> {
         let owner = &self.clients[client.number()];
         let below = owner.space_ids() >> (from.space + 1);
@@ -116,7 +136,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         client: ClientId,
         slot: SpaceSlot,
         first: u64,
-        leaves: impl Fn(&Area) -> bool,
+        leaves: Leaving,
     ) -> Result<(Option<u64>, u64), Refusal> {
         let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
@@ -136,7 +156,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             };
             let area = &mut areas[index as usize];
             let (first, last) = (area.first, area.last);
-            if !leaves(area) {
+            if !leaves.names(area) {
                 next = last.checked_add(1);
                 continue;
             }

@@ -253,7 +253,8 @@ pub enum Request {
         slot: RegionSlot,
     },
     /// Asks for a device. Word 0: bits 15:0 the device. Reply: word 0 the stream id (under PCI the requester
-    /// id), word 1 one if attached, word 2 the space that it is attached to.
+    /// id), word 1 one if attached, two if attached and stopped after a fault storm, word 2 the space that it is
+    /// attached to.
     DeviceInfo {
         /// The device.
         device: DeviceIndex,

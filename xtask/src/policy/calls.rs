@@ -27,13 +27,19 @@ pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<
             equal.name, server.priority
         )));
     }
-    for (client, source) in clients.iter().zip(&policy.source.client) {
-        let pd = &system.pds[client.pd];
+    let clients = clients.iter().zip(&policy.source.client);
+    let clients = clients.map(|(client, source)| (client.pd, &source.get_ref().pd, "client"));
+    let supervisors = policy.source.supervisor.iter().filter_map(|supervisor| {
+        let name = &supervisor.get_ref().pd;
+        Some((system.pd(name.get_ref())?, name, "supervisor"))
+    });
+    for (pd, name, role) in clients.chain(supervisors) {
+        let pd = &system.pds[pd];
         if pd.priority >= server.priority {
             return Err(policy.refuse(
-                &source.get_ref().pd,
+                name,
                 format!(
-                    "the server's priority, {}, must be above that of its client '{}', {}",
+                    "the server's priority, {}, must be above that of its {role} '{}', {}",
                     server.priority, pd.name, pd.priority
                 ),
             ));

@@ -4,7 +4,9 @@ use iommu_protocol::ring;
 use iommu_server::policy::{MAX_CLIENTS, MAX_GRANTS};
 use toml::Spanned;
 
-use super::{Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, grants, pci};
+use super::{
+    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, grants, pci, roles, supervisors,
+};
 use crate::{
     board::Board,
     refusal::Refusal,
@@ -74,6 +76,10 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
             policy.refuse(device, format!("device '{name}' has no client; give it to one or remove it"))
         );
     }
+    roles::groups(&context, &taken)?;
+    roles::receivers(&context, &mut clients)?;
+    let supervisors = supervisors::check(&context, &clients)?;
+    supervisors::successors(&context, &mut clients, &supervisors)?;
     context.limits(&clients)?;
     let pci_host = match (context.pci_host, host_blob, &source.pci_host) {
         (Some((pd, _)), Some(blob), Some(name)) => {
@@ -82,7 +88,18 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
         _ => None,
     };
     calls::check(&context, &clients)?;
-    Ok(Checked { server, server_blob, pci_host, units: source.unit.len(), clients })
+    let checked = Checked { server, server_blob, pci_host, units: source.unit.len(), clients, supervisors };
+    let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
+    if needed as u64 > region.bytes {
+        return Err(policy.refuse(
+            &source.server,
+            format!(
+                "the compiled policy has {needed:#x} bytes, more than '{}' ({:#x}); make that larger",
+                region.name, region.bytes
+            ),
+        ));
+    }
+    Ok(checked)
 }
 
 /// Finds the protection domain `name`.
@@ -291,9 +308,12 @@ impl Context<'_> {
             ));
         }
         let channel = self.channel(name, pd, self.server)?.1;
-        let devices = pci::devices_of(self, client, pd, devices, taken, before.len())?;
+        let devices = match client.successor_of {
+            Some(_) => vec![],
+            None => pci::devices_of(self, client, pd, devices, taken, before.len())?,
+        };
         let pci_channel = match self.pci_host {
-            Some((host, _)) if !devices.is_empty() => Some(self.channel(name, pd, host)?.1),
+            Some((host, _)) if !client.devices.is_empty() => Some(self.channel(name, pd, host)?.1),
             _ => None,
         };
         let fault_ring_vaddr = match &client.fault_ring {
@@ -307,7 +327,19 @@ impl Context<'_> {
         }
         let grants = grants::check(self, client, pd)?;
         let (areas, frames) = (*client.areas.get_ref(), *client.frames.get_ref());
-        Ok(CheckedClient { pd, channel, pci_channel, fault_ring_vaddr, areas, frames, devices, grants })
+        let (predecessor, statistics) = (None, client.statistics);
+        Ok(CheckedClient {
+            pd,
+            channel,
+            pci_channel,
+            fault_ring_vaddr,
+            areas,
+            frames,
+            devices,
+            grants,
+            predecessor,
+            statistics,
+        })
     }
 
     fn fault_ring(&self, name: &Spanned<String>, client: usize) -> Result<u64, Refusal> {

@@ -13,6 +13,8 @@ mod check;
 mod compile;
 mod grants;
 mod pci;
+mod roles;
+mod supervisors;
 
 pub use check::check;
 pub use compile::compile;
@@ -42,6 +44,15 @@ struct Source {
     device: Vec<Spanned<Device>>,
     #[serde(default)]
     client: Vec<Spanned<Client>>,
+    #[serde(default)]
+    supervisor: Vec<Spanned<Supervisor>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Supervisor {
+    pd: Spanned<String>,
+    clients: Spanned<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +72,10 @@ struct Device {
     pci: Spanned<String>,
     #[serde(default)]
     bars: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    reserved: Vec<Spanned<(u64, u64)>>,
+    max_faults_per_second: Option<Spanned<u32>>,
+    group: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +87,11 @@ struct Client {
     frames: Spanned<u32>,
     #[serde(default)]
     devices: Vec<Spanned<String>>,
+    #[serde(default)]
+    fault_devices: Vec<Spanned<String>>,
+    successor_of: Option<Spanned<String>>,
+    #[serde(default)]
+    statistics: bool,
     #[serde(default)]
     regions: Vec<Spanned<Grant>>,
 }
@@ -97,6 +117,8 @@ pub struct Checked {
     pub units: usize,
     /// The clients.
     pub clients: Vec<CheckedClient>,
+    /// The supervisors: the server's end of each one's channel, and the numbers of its clients.
+    pub supervisors: Vec<(u8, Vec<u8>)>,
 }
 
 /// The PCI host of a checked policy.
@@ -125,10 +147,14 @@ pub struct CheckedClient {
     pub areas: u32,
     /// Most table frames.
     pub frames: u32,
-    /// Its devices.
+    /// Its devices; of a successor none, as its predecessor has them.
     pub devices: Vec<CheckedDevice>,
     /// Its grants.
     pub grants: Vec<CheckedGrant>,
+    /// The number of the client that it succeeds.
+    pub predecessor: Option<u8>,
+    /// Its requests are counted and timed.
+    pub statistics: bool,
 }
 
 /// A device of a checked policy.
@@ -142,6 +168,15 @@ pub struct CheckedDevice {
     pub stream: u32,
     /// BAR numbers and the regions that they are placed at.
     pub bars: Vec<(u32, usize)>,
+    /// Its number in the policy.
+    pub number: usize,
+    /// Ranges of addresses that its space must not map: first and last.
+    pub reserved: Vec<(u64, u64)>,
+    /// More faults in a second stop it.
+    pub max_faults_per_second: u32,
+    /// The number of the client that receives its faults in the owner's stead, and the index by which that one
+    /// knows it.
+    pub receiver: Option<(u8, u8)>,
 }
 
 /// A grant of a checked policy.

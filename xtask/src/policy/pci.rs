@@ -7,7 +7,7 @@ use pci_host::policy::{MAX_BARS, MAX_FUNCTIONS};
 use toml::Spanned;
 
 use super::check::{Context, alone, blob_region, find_region};
-use super::{CheckedDevice, Client, Device, PCI_BLOB, Policy};
+use super::{CheckedDevice, Client, Device, PCI_BLOB, Policy, roles, supervisors};
 use crate::{board::Board, refusal::Refusal, sdf::System};
 
 /// The symbols that tell the PCI host where configuration space is.
@@ -65,7 +65,7 @@ pub(super) fn devices(context: &Context<'_>) -> Result<Vec<CheckedDevice>, Refus
                 policy.refuse(&device.name, format!("the device name '{name}' is taken; choose another"))
             );
         }
-        let found = self::device(context, device)?;
+        let found = self::device(context, device, checked.len())?;
         if let Some(other) = streams.insert((found.unit, found.stream), name) {
             return Err(policy.refuse(
                 &device.pci,
@@ -91,7 +91,7 @@ pub(super) fn devices(context: &Context<'_>) -> Result<Vec<CheckedDevice>, Refus
     Ok(checked)
 }
 
-fn device(context: &Context<'_>, device: &Device) -> Result<CheckedDevice, Refusal> {
+fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<CheckedDevice, Refusal> {
     let policy = context.policy;
     let units = &policy.source.unit;
     let unit = units.iter().position(|unit| unit.get_ref().name.get_ref() == device.unit.get_ref());
@@ -129,7 +129,17 @@ fn device(context: &Context<'_>, device: &Device) -> Result<CheckedDevice, Refus
         };
         bars.push((bar, self::bar(context, name)?));
     }
-    Ok(CheckedDevice { unit: unit as u8, requester, stream: requester.into(), bars })
+    let (reserved, max_faults_per_second) = roles::limits(context, device)?;
+    Ok(CheckedDevice {
+        unit: unit as u8,
+        requester,
+        stream: requester.into(),
+        bars,
+        number,
+        reserved,
+        max_faults_per_second,
+        receiver: None,
+    })
 }
 
 fn requester(text: &str) -> Option<u16> {
@@ -205,7 +215,7 @@ pub(super) fn devices_of(
             None => {}
         }
         for (_, region) in &devices[found].bars {
-            alone(policy, context.system, name, *region, &[pd])?;
+            alone(policy, context.system, name, *region, &supervisors::with_successor(context, pd))?;
         }
         own.push(devices[found].clone());
     }

@@ -16,9 +16,11 @@ use iommu_protocol::{
     ring::{self, Record},
 };
 use iommu_server::{
+    Roll,
     policy::{
-        ClientEntry, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC, MAX_REGIONS, RIGHT_READ,
-        RIGHT_WRITE, UnitEntry,
+        ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC,
+        MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
+        WardEntry,
     },
     server::{Answer, Server, Step},
     start::{Parts, StartError},
@@ -30,6 +32,8 @@ pub const ALICE: u8 = 1;
 pub const BOB: u8 = 2;
 pub const PCI_HOST: u8 = 0;
 pub const NOBODY: u8 = 7;
+/// Of a supervisor, whose client 0 is Bob and whose client 1 is Alice.
+pub const SUPERVISOR: u8 = 9;
 
 /// Their devices.
 pub const ALICES_DEVICE: StreamId = StreamId(0x10);
@@ -64,6 +68,12 @@ impl Page {
         ring::Header::read_from_bytes(&self.0.borrow().as_bytes()[..64]).unwrap()
     }
 
+    /// The record that was written last.
+    pub fn last(&self) -> Record {
+        let index = (self.header().written - 1) % ring::CAPACITY;
+        Record::read_from_bytes(&self.0.borrow().as_bytes()[64 + 64 * index as usize..][..64]).unwrap()
+    }
+
     /// The records written so far, as long as none was overwritten.
     pub fn records(&self) -> Vec<Record> {
         let words = self.0.borrow();
@@ -94,6 +104,9 @@ pub struct PolicyParts {
     pub clients: Vec<ClientEntry>,
     pub devices: Vec<DeviceEntry>,
     pub grants: Vec<GrantEntry>,
+    pub supervisors: Vec<SupervisorEntry>,
+    pub wards: Vec<WardEntry>,
+    pub reserved: Vec<ReservedEntry>,
 }
 
 impl Default for PolicyParts {
@@ -103,10 +116,19 @@ impl Default for PolicyParts {
             areas: 1000,
             frames: 64,
             channel,
-            reserved: [0; 7],
+            predecessor: NO_CLIENT,
+            flags: 0,
+            reserved: [0; 5],
         };
-        let device =
-            |client, stream: StreamId| DeviceEntry { stream: stream.0, client, unit: 0, reserved: [0; 2] };
+        let device = |client, stream: StreamId| DeviceEntry {
+            stream: stream.0,
+            client,
+            unit: 0,
+            fault_client: NO_CLIENT,
+            fault_index: 0,
+            max_faults_per_second: DEFAULT_MAX_FAULTS_PER_SECOND,
+            reserved: [0; 4],
+        };
         let grant =
             |client, region, bytes, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
         Self {
@@ -117,7 +139,9 @@ impl Default for PolicyParts {
                 devices: 0,
                 grants: 0,
                 pci_host_channel: PCI_HOST,
-                reserved: [0; 3],
+                supervisors: 0,
+                wards: 0,
+                reserved_ranges: 0,
             },
             units: vec![UnitEntry { kind: KIND_ARM_SMMU_V3, reserved: 0 }],
             clients: vec![client(ALICE, 0x1000), client(BOB, 0x2000)],
@@ -127,6 +151,9 @@ impl Default for PolicyParts {
                 grant(0, 1, CONSTANTS_BYTES, RIGHT_READ),
                 grant(1, 2, MEMORY_BYTES, RIGHT_READ | RIGHT_WRITE),
             ],
+            supervisors: vec![SupervisorEntry { channel: SUPERVISOR, reserved: [0; 7] }],
+            wards: [1, 0].map(|client| WardEntry { supervisor: 0, client, reserved: [0; 6] }).to_vec(),
+            reserved: vec![],
         }
     }
 }
@@ -138,6 +165,9 @@ impl PolicyParts {
             clients: self.clients.len() as u8,
             devices: self.devices.len() as u8,
             grants: self.grants.len() as u8,
+            supervisors: self.supervisors.len() as u8,
+            wards: self.wards.len() as u8,
+            reserved_ranges: self.reserved.len() as u8,
             ..self.header
         };
         let mut bytes = header.as_bytes().to_vec();
@@ -145,6 +175,9 @@ impl PolicyParts {
         bytes.extend(self.clients.as_bytes());
         bytes.extend(self.devices.as_bytes());
         bytes.extend(self.grants.as_bytes());
+        bytes.extend(self.supervisors.as_bytes());
+        bytes.extend(self.wards.as_bytes());
+        bytes.extend(self.reserved.as_bytes());
         bytes
     }
 }
@@ -163,11 +196,12 @@ pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, S
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
     let storage = Box::leak(Box::new(const { Storage::<1025>::NEW }));
     let frames = Box::leak(vec![FrameMeta::NEW; 1024].into_boxed_slice());
+    let roll = Box::leak(Box::new(Roll::NEW));
     let rings = [Page::new(), Page::new()];
     let mut log = String::new();
     let words = aligned(policy);
     let ring = |vaddr: u64| rings[vaddr as usize / 0x1000 - 1].clone();
-    let server = Server::start(words.as_bytes(), parts, storage, frames, ring, &mut log)?;
+    let server = Server::start(words.as_bytes(), parts, storage, frames, roll, ring, &mut log)?;
     let [alices_ring, bobs_ring] = rings;
     Ok((server, alices_ring, bobs_ring, log))
 }
@@ -178,9 +212,16 @@ impl World {
     }
 
     pub fn with(config: Config) -> Self {
+        Self::of(config, &PolicyParts::default().bytes())
+    }
+
+    pub fn with_policy(policy: &[u8]) -> Self {
+        Self::of(Config::default(), policy)
+    }
+
+    fn of(config: Config, policy: &[u8]) -> Self {
         let bench = Bench::new(config);
-        let policy = PolicyParts::default().bytes();
-        let (server, alices_ring, bobs_ring, log) = start(&bench, &policy).expect("the server starts");
+        let (server, alices_ring, bobs_ring, log) = start(&bench, policy).expect("the server starts");
         Self { bench, server, alices_ring, bobs_ring, log }
     }
 
