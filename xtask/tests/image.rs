@@ -9,7 +9,7 @@ use std::{
 };
 
 use elf::{Elf, Segment};
-use embedded_image::{Image, channel, flags};
+use embedded_image::{Image, NO_PARENT, channel, flags};
 use xtask::{
     board::{self, Board},
     builder::{Source, describe},
@@ -137,6 +137,34 @@ fn what_is_packed_is_read_back() {
     assert_eq!((symbol("shared"), symbol("shared_bytes")), (0x2000_0000, 0x3000));
     assert_eq!((symbol("filled_bytes"), symbol("irq_uart"), symbol("lower_channel")), (4097, 7, 3));
     assert_eq!(symbol("big_paddr"), map(1, 0x4000_0000).paddr);
+}
+
+#[test]
+fn children_are_packed_with_their_parents() {
+    let pd = |name: &str, more: &str, children: &str| {
+        let program = r#"<program_image path="pd.elf" />"#;
+        format!(r#"<protection_domain name="{name}" {more}>{program}{children}</protection_domain>"#)
+    };
+    let grandchild = pd("grandchild", r#"id="61""#, "");
+    let first = pd("first", r#"id="7" setvar_id="first_child""#, &grandchild);
+    let second = pd("second", r#"id="9""#, "");
+    let system =
+        system(&format!("<system>{}{}</system>", pd("root", "", &(first + &second)), pd("last", "", "")));
+    let names: Vec<_> = system.pds.iter().map(|pd| &*pd.name).collect();
+    assert_eq!(names, ["root", "first", "grandchild", "second", "last"]);
+    assert_eq!(
+        system.pds[0].setvars.iter().find(|var| var.symbol == "first_child").unwrap().number(),
+        Some(7)
+    );
+
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("children.elf");
+    fs::write(&file, Elf::good(&["first_child"]).bytes()).unwrap();
+    let programs = HashMap::from([("pd.elf".to_string(), file)]);
+    let packed = image::build(&system, &board(), embedded_image::config::DEBUG, &programs).unwrap();
+    let words = words(&packed);
+    let image = Image::parse(zerocopy::IntoBytes::as_bytes(&words[..])).unwrap();
+    let parents: Vec<_> = image.pds.iter().map(|pd| (pd.parent, pd.child)).collect();
+    assert_eq!(parents, [(NO_PARENT, 0), (0, 7), (1, 61), (0, 9), (NO_PARENT, 0)]);
 }
 
 /// What is refused when the program of `upper` is `elf`.

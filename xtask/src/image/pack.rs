@@ -1,7 +1,7 @@
 //! Packing: the tables and data of the image, and the flat kernel before them.
 
 use anyhow::{Result, ensure};
-use embedded_image::{Channel, Header, Irq, Load, MAGIC, Map, Pd, Table, VERSION, channel, flags};
+use embedded_image::{Channel, Header, Irq, Load, MAGIC, Map, NO_PARENT, Pd, Table, VERSION, channel, flags};
 use object::{
     LittleEndian, Object, ObjectSymbol,
     elf::PT_LOAD,
@@ -30,7 +30,10 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
             name,
             priority: pd.priority,
             passive: pd.passive.into(),
-            reserved: [0; 6],
+            // Few enough that all fit, as the checks for the embedded kernel say.
+            parent: pd.parent.as_ref().map_or(NO_PARENT, |parent| parent.pd as u8),
+            child: pd.parent.as_ref().map_or(0, |parent| parent.id),
+            reserved: [0; 4],
             budget_us: pd.budget_us,
             entry: program.entry,
             stack_top: board.stack_top(),

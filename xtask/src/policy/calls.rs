@@ -1,4 +1,5 @@
-//! Who may call the server (decision 18): nobody who could stop it by running out of budget inside a call.
+//! Who may call the server (decision 18): nobody who could stop it by running out of budget inside a call, and
+//! nobody whom a parent could stop inside one.
 
 use super::{CheckedClient, check::Context};
 use crate::refusal::Refusal;
@@ -7,7 +8,8 @@ use crate::refusal::Refusal;
 pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<(), Refusal> {
     let (policy, system) = (context.policy, context.system);
     let server = &system.pds[context.server];
-    for pd in reachers(context) {
+    let reachers = reachers(context);
+    for &pd in &reachers {
         let of = &system.pds[pd];
         if of.budget_us != of.period_us {
             let role = if pd == context.server { "is the server" } else { "reaches the server by calls" };
@@ -41,6 +43,36 @@ pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<
                     server.priority, pd.name, pd.priority
                 ),
             ));
+        }
+    }
+    parents(context, &reachers)
+}
+
+/// Refuses a parent that could stop one of `reachers` inside a call. The callee runs on the caller's scheduling
+/// context then, and keeps it: the caller would never run again.
+fn parents(context: &Context<'_>, reachers: &[usize]) -> Result<(), Refusal> {
+    let system = context.system;
+    let server = &system.pds[context.server];
+    for &child in reachers {
+        for ancestor in system.ancestors(child) {
+            let (parent, of) = (&system.pds[ancestor], &system.pds[child].name);
+            if parent.priority >= server.priority {
+                return Err(parent.place.refuse(format!(
+                    "no parent of a client above the server: '{}' (priority {}) could stop '{of}' inside a call \
+                     to '{}' (priority {}), and '{of}' would never run again; lower it",
+                    parent.name, parent.priority, server.name, server.priority
+                )));
+            }
+            let callees = system.channels.iter().filter_map(|channel| channel.seen_from(child));
+            let mut callees = callees.filter(|(own, _)| own.pp).map(|(_, other)| &system.pds[other.pd]);
+            if let Some(callee) = callees.find(|callee| callee.passive && callee.priority <= parent.priority)
+            {
+                return Err(parent.place.refuse(format!(
+                    "'{}' (priority {}) could stop '{of}' inside a call to '{}' (priority {}), and '{of}' would \
+                     never run again; a parent must be below whom its children call",
+                    parent.name, parent.priority, callee.name, callee.priority
+                )));
+            }
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! [`System::parse`] applies the rules of single elements and names, [`check::check`] those that take the whole
 //! system (Microkit 2.3 manual, "System Description File", and the tool's own checks), and [`embedded::check`]
 //! refuses by name what Microkit does and the embedded kernel does not. What needs no understanding to be
-//! refused (virtual machines, child protection domains, I/O ports, ...) is refused while parsing.
+//! refused (virtual machines, I/O ports, ...) is refused while parsing.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub const PAGE_BYTES: u64 = 0x1000;
 /// Bytes of the large page that Microkit prefers where alignment allows.
 pub const LARGE_PAGE_BYTES: u64 = 0x20_0000;
 
-/// Highest id of a channel or an interrupt within a protection domain.
+/// Highest id of a channel, an interrupt or a child within a protection domain.
 pub const MAX_ID: u64 = 61;
 
 /// Most protection domains (Microkit).
@@ -37,7 +37,7 @@ pub struct System {
     pub place: Place,
     /// Its memory regions.
     pub regions: Vec<Region>,
-    /// Its protection domains.
+    /// Its protection domains: each before its children, in the order that Microkit has them in.
     pub pds: Vec<Pd>,
     /// Its channels.
     pub channels: Vec<Channel>,
@@ -92,9 +92,22 @@ pub struct Pd {
     pub maps: Vec<Map>,
     /// The interrupts that it handles.
     pub irqs: Vec<Irq>,
-    /// The symbols of its program that are given values; those of its channels included.
+    /// The symbols of its program that are given values; those of its channels and children included.
     pub setvars: Vec<SetVar>,
+    /// Whose child it is.
+    pub parent: Option<Parent>,
     /// Where it stands.
+    pub place: Place,
+}
+
+/// Whose child a protection domain is: who gets its faults, and may stop and restart it.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// The parent's index, below the child's.
+    pub pd: usize,
+    /// The id that the parent knows the child by.
+    pub id: u8,
+    /// Where the id stands.
     pub place: Place,
 }
 
@@ -203,6 +216,12 @@ impl System {
     /// The index of the memory region `name`.
     pub fn region(&self, name: &str) -> Option<usize> {
         self.regions.iter().position(|region| region.name == name)
+    }
+
+    /// The parent of `pd`, the parent's parent, and so on.
+    pub fn ancestors(&self, pd: usize) -> impl Iterator<Item = usize> {
+        let parent = |&pd: &usize| self.pds[pd].parent.as_ref().map(|parent| parent.pd);
+        std::iter::successors(parent(&pd), parent)
     }
 
     /// The protection domains that map `region`, with their maps.

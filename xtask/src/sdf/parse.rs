@@ -58,7 +58,7 @@ impl System {
         }
         unique("memory region", system.regions.iter().map(|region| (&*region.name, &region.place)))?;
         for child in root.children().filter(|child| child.name() == "protection_domain") {
-            system.pds.push(parse_pd::pd(child, &system.regions)?);
+            parse_pd::pd(child, &system.regions, None, &mut system.pds)?;
         }
         names(&system)?;
         for child in root.children().filter(|child| child.name() == "channel") {
@@ -200,7 +200,7 @@ fn end(element: Element<'_>, pds: &mut [Pd]) -> Result<End, Refusal> {
     Ok(End { pd, id, pp: flag("pp", false)?, notify: flag("notify", true)?, place: element.place() })
 }
 
-/// Reads the id of a channel's end or an interrupt.
+/// Reads the id of a channel's end, an interrupt or a child.
 pub(super) fn id(element: Element<'_>) -> Result<u8, Refusal> {
     let attribute = element.required("id")?;
     match attribute.decimal()? {

@@ -2,7 +2,7 @@
 
 use super::parse::{add_setvar, id};
 use super::xml::{Attribute, Element};
-use super::{Irq, MAX_PRIORITY, Map, PAGE_BYTES, Pd, Perms, Region, SetVar, Value};
+use super::{Irq, MAX_PDS, MAX_PRIORITY, Map, PAGE_BYTES, Parent, Pd, Perms, Region, SetVar, Value};
 use crate::refusal::Refusal;
 
 /// Microseconds of budget where the file says none.
@@ -20,9 +20,52 @@ const MAX_NAME_BYTES: usize = 64;
 const ATTRIBUTES: [&str; 10] =
     ["name", "priority", "budget", "period", "passive", "stack_size", "smc", "cpu", "domain", "fpu"];
 
-/// Reads a protection domain.
-pub(super) fn pd(element: Element<'_>, regions: &[Region]) -> Result<Pd, Refusal> {
-    element.only(&ATTRIBUTES)?;
+/// What a child has besides.
+const CHILD_ATTRIBUTES: [&str; 2] = ["id", "setvar_id"];
+
+/// Reads a protection domain, the child of `parent` if there is one, and its own children; adds them to `pds`.
+pub(super) fn pd(
+    element: Element<'_>,
+    regions: &[Region],
+    parent: Option<usize>,
+    pds: &mut Vec<Pd>,
+) -> Result<(), Refusal> {
+    // One more than there may be is enough to be refused, however deep they are nested.
+    if pds.len() > MAX_PDS {
+        return Ok(());
+    }
+    let index = pds.len();
+    let mut read = single(element, regions, parent.is_some())?;
+    if let Some(parent) = parent {
+        read.parent = Some(child(element, parent, pds)?);
+    }
+    pds.push(read);
+    for child in element.children().filter(|child| child.name() == "protection_domain") {
+        pd(child, regions, Some(index), pds)?;
+    }
+    Ok(())
+}
+
+/// Reads what makes a protection domain the child of the one at index `parent`.
+fn child(element: Element<'_>, parent: usize, pds: &mut [Pd]) -> Result<Parent, Refusal> {
+    let of = Parent { pd: parent, id: id(element)?, place: element.place() };
+    let mut siblings = pds.iter().filter_map(|pd| pd.parent.as_ref());
+    if let Some(first) = siblings.find(|other| (other.pd, other.id) == (of.pd, of.id)) {
+        return Err(of.place.refuse(format!(
+            "id {} of a child of '{}' is taken since line {}; choose another",
+            of.id, pds[parent].name, first.place.line
+        )));
+    }
+    if let Some(symbol) = element.optional("setvar_id") {
+        add_setvar(&mut pds[parent].setvars, symbol, Value::Number(of.id.into()))?;
+    }
+    Ok(of)
+}
+
+/// Reads a protection domain without its children.
+fn single(element: Element<'_>, regions: &[Region], is_child: bool) -> Result<Pd, Refusal> {
+    let own = if is_child { &CHILD_ATTRIBUTES[..] } else { &[] };
+    element.only(&[&ATTRIBUTES, own].concat())?;
     refuse_lacking(element)?;
     let number = |name| element.optional(name).map(|attribute| attribute.number()).transpose();
     let name = element.required("name")?;
@@ -48,6 +91,7 @@ pub(super) fn pd(element: Element<'_>, regions: &[Region]) -> Result<Pd, Refusal
         maps: vec![],
         irqs: vec![],
         setvars: vec![],
+        parent: None,
         place: element.place(),
     };
     for child in element.children() {
@@ -56,13 +100,16 @@ pub(super) fn pd(element: Element<'_>, regions: &[Region]) -> Result<Pd, Refusal
             "map" => pd.maps.push(map(child, regions, &mut pd.setvars)?),
             "irq" => pd.irqs.push(irq(child, &mut pd.setvars)?),
             "setvar" => setvar(child, regions, &mut pd.setvars)?,
-            "protection_domain" => return Err(child.unsupported("child protection domains")),
+            "protection_domain" => {}
             "virtual_machine" => return Err(child.unsupported("virtual machines")),
             "cspace" => return Err(child.unsupported("extra capabilities")),
             "ioport" => {
                 return Err(child.place().refuse("<ioport>: AArch64 has no I/O ports; remove it"));
             }
-            _ => return Err(child.unknown("protection_domain", "program_image, map, irq and setvar")),
+            _ => {
+                let takes = "program_image, map, irq, setvar and protection_domain";
+                return Err(child.unknown("protection_domain", takes));
+            }
         }
     }
     if pd.program.is_empty() {

@@ -15,7 +15,7 @@ pub use read::{Image, ImageError};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"uKtIMG01");
 
 /// The format that this crate reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of a page; mapped addresses and sizes are multiples.
 pub const PAGE_BYTES: u64 = 4096;
@@ -25,6 +25,12 @@ pub const MAX_PDS: usize = 16;
 
 /// Highest channel id, as in Microkit (62 channels a PD).
 pub const MAX_CHANNEL: u8 = 61;
+
+/// Highest id of a child within its parent.
+pub const MAX_CHILD: u8 = 61;
+
+/// [`Pd::parent`] of a PD that is nobody's child.
+pub const NO_PARENT: u8 = 0xff;
 
 /// Where a table lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -92,8 +98,12 @@ pub struct Pd {
     pub priority: u8,
     /// 1: passive, gives its scheduling context back after init.
     pub passive: u8,
+    /// The PD whose child it is, at a lower index; [`NO_PARENT`]: none.
+    pub parent: u8,
+    /// The id that its parent knows it by; zero without a parent.
+    pub child: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
     /// Microseconds it may run before others of its priority do (budget equals period).
     pub budget_us: u64,
     /// First instruction.

@@ -4,7 +4,10 @@ use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::{Channel, Header, Irq, Load, MAGIC, MAX_CHANNEL, MAX_PDS, Map, PAGE_BYTES, Pd, Table, VERSION};
+use crate::{
+    Channel, Header, Irq, Load, MAGIC, MAX_CHANNEL, MAX_CHILD, MAX_PDS, Map, NO_PARENT, PAGE_BYTES, Pd,
+    Table, VERSION,
+};
 
 /// A checked image.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +90,11 @@ impl<'a> Image<'a> {
 
     fn check(&self) -> Result<(), ImageError> {
         let pd = |index: u32| (index as usize) < self.pds.len();
+        let mut before = 0..;
+        every("PDs", self.pds, |pd| {
+            let is_before = before.next().is_some_and(|index| pd.parent < index);
+            pd.parent == NO_PARENT || is_before && pd.child <= MAX_CHILD
+        })?;
         every("maps", self.maps, |map| {
             pd(map.pd) && whole_pages(map.vaddr, map.bytes) && whole_pages(map.paddr, map.bytes)
         })?;
@@ -126,7 +134,7 @@ impl Pd {
     }
 }
 
-fn every<T>(name: &'static str, entries: &[T], good: impl Fn(&T) -> bool) -> Result<(), ImageError> {
+fn every<T>(name: &'static str, entries: &[T], mut good: impl FnMut(&T) -> bool) -> Result<(), ImageError> {
     match entries.iter().position(|entry| !good(entry)) {
         Some(index) => Err(ImageError::BadEntry(name, index)),
         None => Ok(()),

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use embedded_image::{Image, MAX_CHANNEL, MAX_PDS, channel};
+use embedded_image::{Image, MAX_CHANNEL, MAX_CHILD, MAX_PDS, NO_PARENT, channel};
+
+use crate::fault::FAULT_BADGE;
 
 /// Most interrupts in one image.
 pub const MAX_IRQS: usize = 64;
@@ -11,6 +13,7 @@ pub const MAX_IRQS: usize = 64;
 const CALL_BADGE: u64 = 1 << 63;
 
 const CHANNELS: usize = MAX_CHANNEL as usize + 1;
+const CHILDREN: usize = MAX_CHILD as usize + 1;
 
 const INPUT: u64 = 1;
 const FAULT_ENDPOINT: u64 = 2;
@@ -21,6 +24,7 @@ const OWN_TCB: u64 = 6;
 const NOTIFICATIONS: u64 = 10;
 const ENDPOINTS: u64 = 74;
 const IRQS: u64 = 138;
+const CHILD_TCBS: u64 = 202;
 const SLOTS: u64 = 512;
 
 /// Microkit's capability space is a node of 64 entries, told apart by the highest 6 bits, of which entry 0 leads
@@ -44,6 +48,8 @@ pub(crate) enum Cap {
     Endpoint { pd: usize, badge: u64 },
     /// An interrupt, by the index of its route.
     Irq(usize),
+    /// The thread of the child `pd`.
+    Thread { pd: usize },
     /// An object that exists on seL4 and has no operation here.
     Inert,
 }
@@ -85,6 +91,13 @@ pub enum SetupError {
         /// The id.
         id: u8,
     },
+    /// A PD has two children with one id.
+    ChildTwice {
+        /// The PD.
+        pd: usize,
+        /// The id.
+        id: u8,
+    },
     /// Two PDs handle the interrupt of this number.
     IrqTwice(u32),
     /// More than [`MAX_IRQS`] interrupts.
@@ -101,6 +114,9 @@ impl fmt::Display for SetupError {
             Self::ChannelTwice { pd, id } => {
                 write!(f, "protection domain {pd} has two channels with id {id}")
             }
+            Self::ChildTwice { pd, id } => {
+                write!(f, "protection domain {pd} has two children with id {id}")
+            }
             Self::IrqTwice(number) => write!(f, "interrupt {number} has two handlers"),
             Self::TooManyIrqs(count) => write!(f, "{count} interrupts, at most {MAX_IRQS} fit"),
         }
@@ -114,10 +130,14 @@ pub(crate) struct Caps {
     endpoints: [Option<End>; CHANNELS],
     /// Indices of routes.
     irqs: [Option<u8>; CHANNELS],
+    /// Indices of PDs.
+    children: [Option<u8>; CHILDREN],
+    /// The PD that gets its faults, and the badge that they come with.
+    pub(crate) parent: Option<(usize, u64)>,
     /// Channel ids in use.
     used: u64,
     passive: bool,
-    /// Some other PD may call this one, so that its input is an endpoint.
+    /// Some other PD may call this one or is its child, so that its input is an endpoint.
     pub(crate) takes_calls: bool,
 }
 
@@ -127,6 +147,8 @@ impl Caps {
             notifications: [None; CHANNELS],
             endpoints: [None; CHANNELS],
             irqs: [None; CHANNELS],
+            children: [None; CHILDREN],
+            parent: None,
             used: 0,
             passive,
             takes_calls: false,
@@ -144,6 +166,14 @@ impl Caps {
             let may = |flag| link.flags & flag != 0;
             join(&mut all, a, b, may(channel::A_NOTIFIES), may(channel::A_CALLS))?;
             join(&mut all, b, a, may(channel::B_NOTIFIES), may(channel::B_CALLS))?;
+        }
+        for (index, child) in image.pds.iter().enumerate().filter(|(_, pd)| pd.parent != NO_PARENT) {
+            let parent = usize::from(child.parent);
+            all[index].parent = Some((parent, FAULT_BADGE | u64::from(child.child)));
+            all[parent].takes_calls = true;
+            if all[parent].children[usize::from(child.child)].replace(index as u8).is_some() {
+                return Err(SetupError::ChildTwice { pd: parent, id: child.child });
+            }
         }
         let mut routes = Routes::new();
         for irq in image.irqs {
@@ -175,7 +205,11 @@ impl Caps {
             INPUT => Cap::Input,
             REPLY => Cap::Reply,
             MONITOR if self.passive => Cap::Monitor,
-            FAULT_ENDPOINT | VSPACE | OWN_TCB => Cap::Inert,
+            FAULT_ENDPOINT => match self.parent {
+                Some((pd, badge)) => Cap::Endpoint { pd, badge },
+                None => Cap::Inert,
+            },
+            VSPACE | OWN_TCB => Cap::Inert,
             NOTIFICATIONS..ENDPOINTS => match entry(&self.notifications, slot - NOTIFICATIONS) {
                 Some(end) => Cap::Notification { pd: usize::from(end.pd), badge: 1 << end.channel },
                 None => Cap::Null,
@@ -186,8 +220,12 @@ impl Caps {
                 }
                 None => Cap::Null,
             },
-            IRQS..SLOTS => match entry(&self.irqs, slot - IRQS) {
+            IRQS..CHILD_TCBS => match entry(&self.irqs, slot - IRQS) {
                 Some(route) => Cap::Irq(usize::from(route)),
+                None => Cap::Null,
+            },
+            CHILD_TCBS..SLOTS => match entry(&self.children, slot - CHILD_TCBS) {
+                Some(pd) => Cap::Thread { pd: usize::from(pd) },
                 None => Cap::Null,
             },
             _ if slot < SLOTS || slot >> ROOT_SHIFT != 0 => Cap::Null,

@@ -3,6 +3,7 @@
 use embedded_image::MAX_PDS;
 
 use crate::PdSet;
+use crate::fault::Fault;
 
 /// What a PD's thread does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(crate) enum State {
     Sending { to: usize, badge: u64, call: bool },
     /// Waits for the reply of the PD `from`.
     AwaitingReply { from: usize },
-    /// Never runs again.
+    /// Does not run, unless a parent makes it.
     Stopped,
 }
 
@@ -31,6 +32,8 @@ pub(crate) struct Domain {
 
     // The thread.
     pub(crate) state: State,
+    /// The fault that it waits for its parent's reply to.
+    pub(crate) fault: Option<Fault>,
     /// The scheduling context that it runs on.
     pub(crate) runs_on: Option<usize>,
 
@@ -72,6 +75,7 @@ impl Domain {
             priority: 0,
             rank: 0,
             state: State::Stopped,
+            fault: None,
             runs_on: None,
             takes_calls: false,
             senders: heapless::Vec::new(),

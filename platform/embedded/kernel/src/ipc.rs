@@ -3,6 +3,7 @@
 //! What lies on the way of a call and its reply is inlined: calls are what servers are measured by.
 
 use crate::domain::State;
+use crate::fault::rewind;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Register};
 use crate::message::{MessageInfo, REGISTER_WORDS};
@@ -38,13 +39,31 @@ impl Kernel {
         };
         transfer(machine, from, to, badge);
         if how.call {
-            self.await_reply(from, to, reply, how.donates);
+            self.await_reply(machine, from, to, reply, how.donates);
         } else if let (true, Some(context), None) =
             (how.donates, self.domains[from].runs_on, self.domains[to].runs_on)
         {
             self.donate(context, to);
         }
         self.set_state(to, State::Running);
+    }
+
+    /// Sends the fault of `child` to the endpoint of `parent`, as a call.
+    pub(crate) fn send_fault<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        child: usize,
+        parent: usize,
+        badge: u64,
+    ) {
+        let State::Receiving { reply } = self.domains[parent].state else {
+            self.set_state(child, State::Sending { to: parent, badge, call: true });
+            self.enqueue(child, parent);
+            return;
+        };
+        self.transfer_fault(machine, child, parent, badge);
+        self.await_reply(machine, child, parent, reply, true);
+        self.set_state(parent, State::Running);
     }
 
     fn enqueue(&mut self, from: usize, to: usize) {
@@ -58,9 +77,19 @@ impl Kernel {
 
     /// Lets `caller` wait for the reply of `callee`, which has its message.
     #[inline(always)]
-    fn await_reply(&mut self, caller: usize, callee: usize, reply: bool, donates: bool) {
+    fn await_reply<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        caller: usize,
+        callee: usize,
+        reply: bool,
+        donates: bool,
+    ) {
         if !reply {
-            // Without a reply object nobody can ever wake it, as on seL4.
+            // Without a reply object nobody can wake it but a parent, as on seL4.
+            if self.domains[caller].fault.is_none() {
+                rewind(machine, caller);
+            }
             self.set_state(caller, State::Stopped);
             return;
         }
@@ -90,9 +119,8 @@ impl Kernel {
     /// Receives on the own endpoint or, before that, from the own notification.
     pub(crate) fn receive<M: Machine>(&mut self, machine: &mut M, pd: usize, blocks: bool, reply: bool) {
         if reply && let Some(forgotten) = self.domains[pd].caller {
-            // The reply object serves the next caller: this one waits for ever, as on seL4.
-            self.take_off_stack(pd, false);
-            self.set_state(forgotten, State::Stopped);
+            // The reply object serves the next caller: this one waits until a parent makes it run, as on seL4.
+            self.suspend(machine, forgotten);
         }
         if self.take_signals(machine, pd) {
             return;
@@ -112,9 +140,13 @@ impl Kernel {
         let State::Sending { badge, call, .. } = self.domains[sender].state else {
             return;
         };
-        transfer(machine, sender, pd, badge);
+        if self.domains[sender].fault.is_some() {
+            self.transfer_fault(machine, sender, pd, badge);
+        } else {
+            transfer(machine, sender, pd, badge);
+        }
         if call {
-            self.await_reply(sender, pd, reply, true);
+            self.await_reply(machine, sender, pd, reply, true);
         } else {
             self.set_state(sender, State::Running);
         }
@@ -138,9 +170,20 @@ impl Kernel {
     pub(crate) fn reply<M: Machine>(&mut self, machine: &mut M, pd: usize) {
         if let Some(caller) = self.domains[pd].caller {
             self.take_off_stack(pd, true);
-            transfer(machine, pd, caller, 0);
-            self.set_state(caller, State::Running);
+            let runs = match self.domains[caller].fault.take() {
+                None => {
+                    transfer(machine, pd, caller, 0);
+                    true
+                }
+                Some(fault) => self.answer_fault(machine, pd, caller, &fault),
+            };
+            self.set_state(caller, if runs { State::Running } else { State::Stopped });
         }
+    }
+
+    /// Empties the reply object of `pd`, whose caller does not wait any more.
+    pub(crate) fn forget_caller(&mut self, pd: usize) {
+        self.take_off_stack(pd, false);
     }
 
     /// Empties the reply object of `pd`. If the caller `resumes` and its scheduling context is still where the

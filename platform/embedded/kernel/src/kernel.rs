@@ -105,7 +105,7 @@ impl Kernel {
         self.settle(machine);
     }
 
-    /// Stops the PD that runs, for good.
+    /// Stops the PD that runs: until its parent lets it go on, or for good if it has none.
     pub fn stop<M: Machine>(&mut self, machine: &mut M, cause: Cause) {
         if let Some(current) = self.current {
             self.stop_pd(machine, current, cause);
@@ -114,6 +114,11 @@ impl Kernel {
     }
 
     pub(crate) fn stop_pd<M: Machine>(&mut self, machine: &mut M, pd: usize, cause: Cause) {
+        if let Some((parent, badge)) = self.caps[pd].parent {
+            self.note_fault(machine, pd, cause);
+            self.send_fault(machine, pd, parent, badge);
+            return;
+        }
         self.set_state(pd, State::Stopped);
         let waiting = self.domains.iter().enumerate().filter(|(_, other)| match other.state {
             State::AwaitingReply { from } => from == pd,

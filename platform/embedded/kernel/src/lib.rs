@@ -9,11 +9,12 @@
 //!
 //! # What differs from seL4
 //! - Budget equals period: a scheduling context whose budget is spent goes to the end of its priority's turn.
-//! - A PD's fault goes to no handler: it is reported on the console, and the PD never runs again. Callers that
-//!   wait for it wait for ever, as on seL4 when nobody handles the fault.
+//! - The fault of a PD without a parent is reported on the console, and the PD never runs again. Callers that
+//!   wait for it wait for ever, as on seL4 when nobody handles the fault. A child's fault goes to its parent.
 //! - What PDs print comes a line at a time.
 //! - Messages carry no capabilities.
-//! - Thread, address space and fault endpoint capabilities have no operations (seL4's error
+//! - Children's threads can be suspended, resumed, and their registers written, as Microkit does; a PD's own
+//!   thread, its address space and the monitor's fault endpoint have no operations (seL4's error
 //!   `IllegalOperation`).
 //!
 //! # Boot form, AArch64
@@ -33,6 +34,7 @@ extern crate std;
 
 mod caps;
 mod domain;
+mod fault;
 mod ipc;
 mod kernel;
 mod lines;
@@ -42,9 +44,11 @@ mod schedule;
 mod syscall;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use caps::{MAX_IRQS, SetupError};
+pub use fault::CONTEXT_WORDS;
 pub use kernel::{Kernel, MAX_PRIORITY};
 pub use lines::Lines;
-pub use machine::{Cause, Machine, PdSet, Register};
+pub use machine::{Cause, Exception, Machine, PdSet, Register};
 pub use message::{MAX_WORDS, MessageInfo, REGISTER_WORDS};

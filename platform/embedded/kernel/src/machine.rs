@@ -15,6 +15,30 @@ pub enum Register {
     Reply,
     /// Destination of a send that is joined with a receive.
     Destination,
+    /// Word of `seL4_UserContext`, below [`CONTEXT_WORDS`](crate::CONTEXT_WORDS). Of what a PD may not set, writing
+    /// sets nothing.
+    Context(usize),
+}
+
+/// What the processor says of the exception that it took last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exception {
+    /// Memory that is not there or not for that.
+    Memory {
+        /// The address.
+        address: u64,
+        /// An instruction was fetched from there.
+        fetch: bool,
+        /// The fault status register.
+        status: u64,
+    },
+    /// Any other, as seL4 numbers it.
+    Other {
+        /// AArch64: the syndrome register.
+        number: u64,
+        /// AArch64: zero.
+        code: u64,
+    },
 }
 
 /// Why a PD stops.
@@ -44,6 +68,12 @@ pub trait Machine {
     fn set_register(&mut self, pd: usize, register: Register, value: u64);
     /// Copies message words, all at most [`MAX_WORDS`](crate::MAX_WORDS), between IPC buffers.
     fn copy_words(&mut self, from: usize, to: usize, words: Range<usize>);
+    /// Reads a message word, past those in registers, from the IPC buffer of `pd`.
+    fn buffer_word(&self, pd: usize, index: usize) -> u64;
+    /// Writes a message word, past those in registers, to the IPC buffer of `pd`.
+    fn set_buffer_word(&mut self, pd: usize, index: usize, value: u64);
+    /// What the exception is that `pd` has just made.
+    fn exception(&self, pd: usize) -> Exception;
     /// Ticks of the counter.
     fn now(&mut self) -> u64;
     /// Lets [`Kernel::tick`](crate::Kernel::tick) be called when the counter is at `at`, or no more.

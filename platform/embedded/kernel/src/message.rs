@@ -13,6 +13,9 @@ pub(crate) const INVALID_CAPABILITY: u64 = 2;
 /// seL4's error for an operation that the object does not have.
 pub(crate) const ILLEGAL_OPERATION: u64 = 3;
 
+/// seL4's error for a message with too few words.
+pub(crate) const TRUNCATED_MESSAGE: u64 = 7;
+
 const LABEL_SHIFT: u32 = 12;
 const LENGTH_MASK: u64 = 0x7f;
 

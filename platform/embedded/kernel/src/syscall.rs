@@ -115,6 +115,7 @@ impl Kernel {
                     ILLEGAL_OPERATION
                 }
             }
+            Cap::Thread { pd: child } => self.invoke_thread(machine, pd, child),
             Cap::Monitor | Cap::Inert => ILLEGAL_OPERATION,
             Cap::Null => INVALID_CAPABILITY,
         };

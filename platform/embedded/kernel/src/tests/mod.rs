@@ -1,6 +1,7 @@
 //! The core on a machine of arrays.
 
 mod calls;
+mod children;
 mod faults;
 mod random;
 mod schedule;
@@ -13,13 +14,14 @@ use std::string::String;
 use std::vec::Vec;
 
 use embedded_image::{
-    Channel, Header, Image, Irq, MAGIC, MAX_PDS, PAGE_BYTES, Pd, Table, VERSION, board, channel, config,
+    Channel, Header, Image, ImageError, Irq, MAGIC, MAX_PDS, NO_PARENT, PAGE_BYTES, Pd, Table, VERSION,
+    board, channel, config,
 };
 use zerocopy::IntoBytes;
 
 use crate::caps::SetupError;
 use crate::domain::State;
-use crate::{Cause, Kernel, Machine, PdSet, Register};
+use crate::{Cause, Exception, Kernel, Machine, PdSet, Register};
 
 const CALL: i64 = -1;
 const REPLY_RECV: i64 = -2;
@@ -71,7 +73,9 @@ impl Plan {
             name: [0; 64],
             priority,
             passive: 0,
-            reserved: [0; 6],
+            parent: NO_PARENT,
+            child: 0,
+            reserved: [0; 4],
             budget_us: 1000,
             entry: 0,
             stack_top: 0,
@@ -83,6 +87,12 @@ impl Plan {
     fn passive(mut self, priority: u8) -> Self {
         self = self.pd(priority);
         self.pds.last_mut().unwrap().passive = 1;
+        self
+    }
+
+    /// Makes PD `pd` the child `id` of PD `parent`.
+    fn child(mut self, pd: usize, parent: u8, id: u8) -> Self {
+        (self.pds[pd].parent, self.pds[pd].child) = (parent, id);
         self
     }
 
@@ -100,6 +110,21 @@ impl Plan {
 
     /// Boots, or says why not.
     fn try_boot(self) -> Result<Bench, SetupError> {
+        let words = self.image();
+        let image = Image::parse(words.as_bytes()).unwrap();
+        let mut kernel = Kernel::new(&image, TICKS_PER_US * 1_000_000)?;
+        let mut machine = Arrays::default();
+        kernel.start(&mut machine);
+        Ok(Bench { kernel, machine })
+    }
+
+    /// Why it is not even an image.
+    fn parse_error(self) -> Option<ImageError> {
+        Image::parse(self.image().as_bytes()).err()
+    }
+
+    /// The image, in words.
+    fn image(self) -> Vec<u64> {
         let mut offset = size_of::<Header>();
         let mut table = |bytes: usize, count: usize| {
             let table = Table { offset: offset as u64, count: count as u64 };
@@ -122,13 +147,7 @@ impl Plan {
         let header = Header { total_bytes: offset as u64, ..header };
         let parts = [header.as_bytes(), self.pds.as_bytes(), self.channels.as_bytes(), self.irqs.as_bytes()];
         let bytes: Vec<u8> = parts.concat();
-        let words: Vec<u64> =
-            bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
-        let image = Image::parse(words.as_bytes()).unwrap();
-        let mut kernel = Kernel::new(&image, TICKS_PER_US * 1_000_000)?;
-        let mut machine = Arrays::default();
-        kernel.start(&mut machine);
-        Ok(Bench { kernel, machine })
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect()
     }
 
     fn boot(self) -> Bench {
@@ -140,6 +159,10 @@ impl Plan {
 #[derive(Default)]
 struct Arrays {
     registers: [[u64; 9]; MAX_PDS],
+    /// Words of `seL4_UserContext`, but for x0 to x8, by PD and word.
+    contexts: BTreeMap<(usize, usize), u64>,
+    /// What the exceptions are that come.
+    exception: Option<Exception>,
     buffers: Vec<Vec<u64>>,
     now: u64,
     armed: Option<u64>,
@@ -155,6 +178,7 @@ fn index(register: Register) -> usize {
         Register::Word(word) => 2 + word,
         Register::Reply => 6,
         Register::Destination => 8,
+        Register::Context(word) => word - 3,
     }
 }
 
@@ -168,10 +192,29 @@ impl Arrays {
 
 impl Machine for Arrays {
     fn register(&self, pd: usize, register: Register) -> u64 {
-        self.registers[pd][index(register)]
+        match register {
+            Register::Context(word) if !(3..12).contains(&word) => {
+                self.contexts.get(&(pd, word)).copied().unwrap_or(0)
+            }
+            _ => self.registers[pd][index(register)],
+        }
     }
     fn set_register(&mut self, pd: usize, register: Register, value: u64) {
-        self.registers[pd][index(register)] = value;
+        match register {
+            Register::Context(word) if !(3..12).contains(&word) => {
+                self.contexts.insert((pd, word), value);
+            }
+            _ => self.registers[pd][index(register)] = value,
+        }
+    }
+    fn buffer_word(&self, pd: usize, index: usize) -> u64 {
+        self.buffers.get(pd).and_then(|buffer| buffer.get(index)).copied().unwrap_or(0)
+    }
+    fn set_buffer_word(&mut self, pd: usize, index: usize, value: u64) {
+        self.buffer(pd)[index] = value;
+    }
+    fn exception(&self, _: usize) -> Exception {
+        self.exception.unwrap_or(Exception::Other { number: 0, code: 0 })
     }
     fn copy_words(&mut self, from: usize, to: usize, words: Range<usize>) {
         let copied = self.buffer(from)[words.clone()].to_vec();
@@ -276,6 +319,10 @@ impl Bench {
             }
             if let Some(holder) = domain.holder {
                 assert_eq!(domains[holder].runs_on, Some(pd), "context {pd} is held by PD {holder}");
+            }
+            if domain.fault.is_some() {
+                let waits = matches!(domain.state, State::Sending { .. } | State::AwaitingReply { .. });
+                assert!(waits || domain.state == State::Stopped, "PD {pd} runs with a fault");
             }
             if let Some(caller) = domain.caller {
                 assert_eq!(domains[caller].state, State::AwaitingReply { from: pd });

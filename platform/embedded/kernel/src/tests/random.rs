@@ -4,6 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The thread of the PD 2's child.
+const CHILD_TCB: u64 = 206;
+
+const WRITE_REGISTERS: u64 = 3;
+const SUSPEND: u64 = 12;
+const RESUME: u64 = 13;
+
 #[derive(Debug, Clone)]
 enum Step {
     SystemCall { number: i64, capability: u64, info: u64, reply: u64, destination: u64 },
@@ -20,6 +27,7 @@ fn slot() -> impl Strategy<Value = u64> {
         4 => (0_u64..3).prop_map(notification),
         6 => (0_u64..3).prop_map(endpoint),
         2 => Just(irq(9)),
+        3 => Just(CHILD_TCB),
         1 => 0_u64..520,
     ]
 }
@@ -38,6 +46,18 @@ fn step() -> impl Strategy<Value = Step> {
     let usual =
         (prop_oneof![Just(CALL), Just(REPLY_RECV), Just(NB_SEND_RECV), Just(SEND), Just(RECV)], slot())
             .prop_map(|(number, other)| {
+                // Now and then a parent does something to its child.
+                if other == CHILD_TCB {
+                    let info =
+                        [SUSPEND, RESUME, WRITE_REGISTERS][number.unsigned_abs() as usize % 3] << 12 | 3;
+                    return Step::SystemCall {
+                        number: CALL,
+                        capability: CHILD_TCB,
+                        info,
+                        reply: REPLY,
+                        destination: 0,
+                    };
+                }
                 let receives = matches!(number, REPLY_RECV | NB_SEND_RECV | RECV);
                 let capability = if receives { INPUT } else { other };
                 Step::SystemCall { number, capability, info: 3, reply: REPLY, destination: other }
@@ -59,6 +79,7 @@ fn plan() -> Plan {
         .passive(100)
         .passive(110)
         .passive(110)
+        .pd(40)
         .channel(0, 0, 3, 0)
         .channel(1, 0, 3, 1)
         .channel(2, 0, 3, 2)
@@ -68,6 +89,8 @@ fn plan() -> Plan {
         .channel(4, 2, 5, 1)
         .irq(0, 40, 9)
         .irq(3, 41, 9)
+        .child(6, 2, 4)
+        .channel(6, 3, 3, 3)
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use aarch64_cpu::registers::{
 use arm_gic::gicv2::GicV2;
 use arm_gic::{IntId, InterruptGroup, Trigger};
 use embedded_image::{Image, Irq, MAX_PDS};
-use embedded_kernel::{Cause, Lines, Machine, PdSet, Register};
+use embedded_kernel::{Cause, Exception, Lines, MAX_WORDS, Machine, PdSet, Register};
 
 use super::console::Console;
 use super::fault;
@@ -137,28 +137,94 @@ fn irq_id(number: u32) -> Option<IntId> {
     }
 }
 
-/// The number of the register that the ABI uses.
-const fn index(register: Register) -> usize {
+/// Where a register is in a frame.
+enum Place {
+    /// x0 to x30, by number.
+    X(usize),
+    StackPointer,
+    ProgramCounter,
+    Status,
+    ThreadPointer,
+    /// Nothing that a PD has of its own.
+    Nowhere,
+}
+
+/// Condition flags, all of SPSR_EL1 that is a PD's to choose.
+const FLAGS: u64 = 0xf000_0000;
+
+/// Where the ABI has a register; contexts are in the order of `seL4_UserContext`.
+const fn place(register: Register) -> Place {
     match register {
-        Register::Capability => 0,
-        Register::Info => 1,
-        Register::Word(word) => 2 + word,
-        Register::Reply => 6,
-        Register::Destination => 8,
+        Register::Capability => Place::X(0),
+        Register::Info => Place::X(1),
+        Register::Word(word) => Place::X(2 + word),
+        Register::Reply => Place::X(6),
+        Register::Destination => Place::X(8),
+        Register::Context(0) => Place::ProgramCounter,
+        Register::Context(1) => Place::StackPointer,
+        Register::Context(2) => Place::Status,
+        Register::Context(word @ 3..=11) => Place::X(word - 3),
+        Register::Context(word @ 12..=14) => Place::X(word + 4),
+        Register::Context(word @ 15..=16) => Place::X(word + 14),
+        Register::Context(word @ 17..=23) => Place::X(word - 8),
+        Register::Context(word @ 24..=33) => Place::X(word - 5),
+        Register::Context(34) => Place::ThreadPointer,
+        Register::Context(_) => Place::Nowhere,
     }
 }
 
 impl Machine for Board {
     fn register(&self, pd: usize, register: Register) -> u64 {
-        self.frames[pd].x[index(register)]
+        let frame = &self.frames[pd];
+        match place(register) {
+            Place::X(number) => frame.x[number],
+            Place::StackPointer => frame.sp,
+            Place::ProgramCounter => frame.pc,
+            Place::Status => frame.pstate,
+            Place::ThreadPointer => frame.thread_pointer,
+            Place::Nowhere => 0,
+        }
     }
 
     fn set_register(&mut self, pd: usize, register: Register, value: u64) {
-        self.frames[pd].x[index(register)] = value;
+        let frame = &mut self.frames[pd];
+        match place(register) {
+            Place::X(number) => frame.x[number] = value,
+            Place::StackPointer => frame.sp = value,
+            Place::ProgramCounter => frame.pc = value,
+            Place::Status => frame.pstate = value & FLAGS,
+            // Another PD runs, so that the frame's is the one that counts.
+            Place::ThreadPointer => frame.thread_pointer = value,
+            Place::Nowhere => {}
+        }
+    }
+
+    fn buffer_word(&self, pd: usize, index: usize) -> u64 {
+        if index >= MAX_WORDS {
+            return 0;
+        }
+        // SAFETY: message word i is at word i + 1 of the IPC buffer's page.
+        let word = unsafe { ipc_buffer(pd).add(index + 1) };
+        // SAFETY: in the page, which no reference points to.
+        unsafe { word.read_volatile() }
+    }
+
+    fn set_buffer_word(&mut self, pd: usize, index: usize, value: u64) {
+        if index >= MAX_WORDS {
+            return;
+        }
+        // SAFETY: message word i is at word i + 1 of the IPC buffer's page.
+        let word = unsafe { ipc_buffer(pd).add(index + 1) };
+        // SAFETY: in the page, which no reference points to.
+        unsafe { word.write_volatile(value) };
+    }
+
+    fn exception(&self, _: usize) -> Exception {
+        fault::exception()
     }
 
     fn copy_words(&mut self, from: usize, to: usize, words: Range<usize>) {
-        let count = words.len().min(embedded_kernel::MAX_WORDS - words.start);
+        let count = words.len().min(MAX_WORDS - words.start);
         // SAFETY: message word i is at word i + 1 of the IPC buffer's page.
         let source = unsafe { ipc_buffer(from).add(words.start + 1) };
         // SAFETY: as above.

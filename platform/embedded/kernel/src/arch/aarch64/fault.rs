@@ -1,6 +1,7 @@
 //! What an exception says, in words (Arm DDI 0487, ESR_EL1 in D24.2).
 
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
+use embedded_kernel::Exception;
 
 /// Exception classes, ESR_EL1.EC.
 pub(super) mod class {
@@ -36,6 +37,22 @@ pub(super) fn class_of(syndrome: u64) -> u64 {
 /// The address that the exception of class `class` is about, if not the instruction's own.
 pub(super) fn address_of(class: u64) -> Option<u64> {
     matches!(class, class::INSTRUCTION_ABORT | class::DATA_ABORT | class::PC_ALIGNMENT).then(|| FAR_EL1.get())
+}
+
+/// Bits of ESR_EL1 that seL4 gives in the message of a memory fault.
+const FAULT_STATUS: u64 = 0x3fff_ffff;
+
+/// The exception that was taken last, as seL4 tells of it.
+pub(super) fn exception() -> Exception {
+    let syndrome = syndrome();
+    match class_of(syndrome) {
+        class @ (class::INSTRUCTION_ABORT | class::DATA_ABORT) => Exception::Memory {
+            address: FAR_EL1.get(),
+            fetch: class == class::INSTRUCTION_ABORT,
+            status: syndrome & FAULT_STATUS,
+        },
+        _ => Exception::Other { number: syndrome, code: 0 },
+    }
 }
 
 /// The exception in words: what was done, and what was wrong with it.
