@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 17] = [
+const ARROWS: [Arrow; 18] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -45,6 +45,7 @@ const ARROWS: [Arrow; 17] = [
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
+    arrow("sel4", &["sel4-microkit"]),
     arrow("sel4-microkit", &["sel4-microkit-macros"]),
     arrow("sel4-microkit-macros", &[]),
 ];

@@ -2,12 +2,13 @@
 
 use core::fmt;
 
-use crate::{MessageInfo, ipc, sdk, symbols};
+use crate::{MessageInfo, ipc, object::Tcb, sdk, symbols};
 
 // Where Microkit puts a PD's capabilities: 64 slots for each kind.
 const NOTIFICATION_SLOT: u64 = 10;
 const ENDPOINT_SLOT: u64 = 74;
 const IRQ_SLOT: u64 = 138;
+const TCB_SLOT: u64 = 202;
 
 /// Channels of one PD: a badge is a bit each, and two bits mark calls and faults.
 const MAX_CHANNELS: usize = 62;
@@ -96,6 +97,11 @@ impl Child {
     /// Its id.
     pub const fn index(&self) -> usize {
         self.index
+    }
+
+    /// Its thread.
+    pub fn tcb(&self) -> Tcb {
+        Tcb::new(TCB_SLOT + self.index as u64)
     }
 }
 

@@ -8,7 +8,7 @@
 //! What there is:
 //! - [`protection_domain`] (without `stack_size` and `heap_size`), [`Handler`] (without `take_deferred_action`),
 //!   [`NullHandler`], [`Infallible`], [`Never`];
-//! - [`Channel`], [`ChannelSet`], [`DisplayChannelSet`], [`Child`], [`IrqAckError`];
+//! - [`Channel`], [`ChannelSet`], [`DisplayChannelSet`], [`Child`] (with its thread), [`IrqAckError`];
 //! - [`MessageInfo`], [`MessageLabel`], [`MessageRegisterValue`], [`with_msg_regs`], [`with_msg_regs_mut`],
 //!   [`get_mr`], [`set_mr`];
 //! - [`memory_region_symbol!`], [`var!`], [`pd_name`], [`pd_is_passive`];
@@ -38,6 +38,7 @@ mod channel;
 mod handler;
 mod ipc;
 mod message;
+pub mod object;
 mod printing;
 mod sdk;
 mod start;
