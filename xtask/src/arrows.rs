@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 18] = [
+const ARROWS: [Arrow; 19] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -39,8 +39,9 @@ const ARROWS: [Arrow; 18] = [
             "serial",
         ],
     ),
-    arrow("device-driver", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("device-driver", &["iommu-client", "iommu-protocol", "pd-restart", "sel4-microkit", "serial"]),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("pd-restart", &[]),
     arrow("serial", &["sel4-microkit"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("embedded-image", &[]),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 18] = [
+const UNSAFE_FILES: [&str; 21] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -28,6 +28,9 @@ const UNSAFE_FILES: [&str; 18] = [
     "crates/iommu-client/src/fault_ring.rs",
     "crates/iommu-client/tests/requests.rs",
     "crates/iommu-hal/src/real/",
+    "crates/pd-restart/src/entry.rs",
+    "crates/pd-restart/src/save.rs",
+    "crates/pd-restart/tests/restart.rs",
     "platform/embedded/kernel/src/arch/",
     "platform/embedded/sel4-microkit/src/",
 ];

@@ -13,6 +13,7 @@ use device_driver::{
 };
 use iommu_client::{Call, DmaBuffer, MappedRing};
 use iommu_protocol::Words;
+use pd_restart as _;
 use sel4_microkit::{
     Channel, ChannelSet, Handler, Infallible, MessageInfo, memory_region_symbol, pd_name, protection_domain,
     var, with_msg_regs, with_msg_regs_mut,
