@@ -31,7 +31,7 @@ pub const CAPACITY: u64 = (BYTES - TEXT * WORD) as u64;
 
 const _: () = assert!(CAPACITY.is_multiple_of(WORD as u64));
 
-/// The writer's view of a ring.
+/// The writer's view of a ring. A writer that was restarted also [loads](Load), to go on where it was.
 pub trait Store {
     /// Stores the word at `index`, in words and inside the ring, in one access and after every earlier one.
     fn store(&mut self, index: usize, value: u64);

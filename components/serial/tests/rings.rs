@@ -99,6 +99,42 @@ fn print(printer: &mut Printer<Memory, 4>) -> String {
 }
 
 #[test]
+fn a_restarted_writer_goes_on_behind_its_last_line() {
+    let memory = Memory::new();
+    let mut reader = Reader::new(memory.clone());
+    let mut expected = vec![];
+    for life in 0..100 {
+        let mut writer = Writer::new(Some(memory.clone()), "a", signal);
+        let line = format!("life {life}{}\n", "x".repeat(life));
+        write!(writer, "{line}torn").unwrap();
+        expected.extend([line, "torn\n".into()]);
+        // Nobody reads for some lives: that is how a writer dies in the middle of its work.
+        if life % 7 == 0 {
+            let found = lines(&mut reader);
+            assert_eq!(found, expected[expected.len() - 1 - found.len()..expected.len() - 1]);
+        }
+    }
+    drop(Writer::new(Some(memory.clone()), "a", signal));
+    assert_eq!(lines(&mut reader).last().map(|line| &**line), Some("torn\n"));
+}
+
+#[test]
+fn whatever_an_earlier_writer_left_a_new_one_is_read() {
+    for left in [1, 7, 8, CAPACITY - 1, CAPACITY, u64::MAX - 3, u64::MAX] {
+        let mut memory = Memory::new();
+        memory.store(WRITTEN, left);
+        memory.store(BEGUN, left);
+        let mut writer = Writer::new(Some(memory.clone()), "a", signal);
+        let mut reader = Reader::new(memory);
+        lines(&mut reader);
+        writeln!(writer, "here I am").unwrap();
+        writeln!(writer, "and again").unwrap();
+        let found = lines(&mut reader);
+        assert_eq!(found.last().map(|line| &**line), Some("and again\n"), "{left}: {found:?}");
+    }
+}
+
+#[test]
 fn lines_come_whole_and_in_order() {
     let (mut writer, mut reader) = pair("a");
     write!(writer, "one").unwrap();
