@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{arrows, target_folder, toolchain::Compiler};
+use crate::{arrows, build, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 21] = [
+const UNSAFE_FILES: [&str; 22] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -23,6 +23,7 @@ const UNSAFE_FILES: [&str; 21] = [
     "components/serial/src/main.rs",
     "components/serial/src/mapped.rs",
     "components/serial/src/pl011.rs",
+    "components/supervisor/src/main.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -35,20 +36,18 @@ const UNSAFE_FILES: [&str; 21] = [
     "platform/embedded/sel4-microkit/src/",
 ];
 
-/// What is built for bare metal: target, arguments.
-const BARE: [(&str, &[&str]); 2] = [
-    (
-        "aarch64-unknown-none",
-        &[
-            "--package=iommu-server",
-            "--package=device-driver",
-            "--package=pci-host",
-            "--package=bench",
-            "--package=serial",
-            "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd",
-        ],
-    ),
-    ("aarch64-unknown-none-softfloat", &["--package=embedded-kernel", "--features=kernel"]),
+/// What is built for bare metal: cargo's arguments.
+const BARE: [&[&str]; 2] = [
+    &[
+        "--package=iommu-server",
+        "--package=device-driver",
+        "--package=pci-host",
+        "--package=bench",
+        "--package=serial",
+        "--package=supervisor",
+        "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd,supervisor/pd",
+    ],
+    &["--package=embedded-kernel", "--features=kernel"],
 ];
 
 type Check = fn(&Path) -> Result<()>;
@@ -97,8 +96,9 @@ fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<
 
 /// The programs of the image: linted where the compiler with clippy beside it has the target, else only checked.
 fn bare_metal(root: &Path) -> Result<()> {
-    for (target, arguments) in BARE {
-        let compiler = Compiler::find(target)?;
+    let target = build::TARGET;
+    let compiler = Compiler::find(target)?;
+    for arguments in BARE {
         let mut cargo = compiler.cargo(if active_has(target) { "clippy" } else { "check" }, target, &[]);
         cargo.current_dir(root).arg("--target-dir").arg(target_folder(root).join("bare-check"));
         cargo.args(arguments).stderr(Stdio::piped());
