@@ -13,16 +13,13 @@ use crate::{
 const TIMES: u64 = 1000;
 const FEW: u64 = 20;
 
-/// How often each shape of a space is built up and taken down in each way.
-const SHAPE_TIMES: u64 = 2;
-
 /// Where spaces begin: above the page that the server itself never chooses.
 const FIRST: u64 = PAGE;
 
 /// Shapes of a space, with the number of mappings: dense; a table for each mapping; tables of all levels for each;
 /// mappings of many entries, in tables that others use too.
 const SHAPES: [(Rows, u64); 4] = [
-    (DENSE, 1000),
+    (DENSE, 10_000),
     (Rows { first: FIRST, stride: 1 << 21, bytes: PAGE }, 192),
     (Rows { first: FIRST, stride: 1 << 30, bytes: PAGE }, 192),
     (Rows { first: FIRST, stride: 16 * PAGE, bytes: 9 * PAGE }, 192),
@@ -49,9 +46,7 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
             self.unmap_everything()?;
         }
         for (rows, count) in SHAPES {
-            for _ in 0..SHAPE_TIMES {
-                self.take_down(rows, count)?;
-            }
+            self.take_down(rows, count)?;
         }
         self.find_room()
     }
@@ -88,8 +83,7 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
 
     /// MAP where the server likes, in a space that has holes from its beginning on, all of them too small.
     fn find_room(&mut self) -> Result<(), ClientError> {
-        let (rows, count) = SHAPES[0];
-        self.fill(rows, 0, count)?;
+        self.fill(DENSE, 0, TIMES)?;
         for _ in 0..FEW {
             self.map(None, 0, 2 * PAGE)?;
         }

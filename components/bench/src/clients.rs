@@ -1,4 +1,4 @@
-//! One client among many: whether the worst that its calls cost depends on how many others there are.
+//! One client among many: whether the worst that its calls cost depends on how many there are.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// The other clients, none of which does anything before its first turn.
 pub trait Neighbours {
-    /// How many there are.
+    /// How many there are: one or more.
     fn count(&self) -> usize;
 
     /// Lets the one at `index` have a turn: the label of [`Neighbour::answer`].
@@ -27,10 +27,8 @@ const WELL: u64 = 0;
 /// Label of an answer: a failure that is no [`Status`].
 const NO_STATUS: u64 = 0xffff;
 
-/// Clients in the first measurements: one alone, then some. The last ones are with all that there are.
-const SOME: usize = 8;
-
-/// Measures, with one client at work, then with 8, then with all, and prints the largest message of each kind.
+/// Measures one client with all of `neighbours` at work, as the protection domain `name`, and prints the largest message
+/// of each kind.
 pub fn run_among<C: Call, T: Time, R: Report>(
     call: C,
     time: T,
@@ -38,15 +36,12 @@ pub fn run_among<C: Call, T: Time, R: Report>(
     name: &str,
     report: &mut R,
 ) {
-    let all = neighbours.count() + 1;
-    let crowd = Crowd { neighbours, active: 0, next: 0, failed: None };
+    let clients = Clients(neighbours.count() + 1);
+    let crowd = Crowd { neighbours, next: 0, failed: None };
     Session::run(Meter::new(call, time, crowd), name, report, |session| {
-        for clients in [1, SOME, all] {
-            session.meter().others().wake(clients - 1);
-            session.meter().forget_worst();
-            session.drive_to_bounds()?;
-            session.print_largest(Clients(clients));
-        }
+        session.meter().others().all_around();
+        session.drive_to_bounds()?;
+        session.print_largest(clients);
         if let Some((index, label)) = session.meter().others().failed {
             let number = index + 1;
             match Status::from_label(label) {
@@ -58,20 +53,18 @@ pub fn run_among<C: Call, T: Time, R: Report>(
     });
 }
 
-/// The neighbours that are at work; one has a turn between any two calls.
+/// The neighbours; one has a turn between any two calls.
 struct Crowd<N> {
     neighbours: N,
-    active: usize,
     next: usize,
     /// The first that failed, and the label of its answer.
     failed: Option<(usize, u64)>,
 }
 
 impl<N: Neighbours> Crowd<N> {
-    /// Sets the first `count` to work, or as many as there are.
-    fn wake(&mut self, count: usize) {
-        self.active = count.min(self.neighbours.count());
-        for _ in 0..self.active {
+    /// Lets each one have a turn.
+    fn all_around(&mut self) {
+        for _ in 0..self.neighbours.count() {
             self.between();
         }
     }
@@ -79,13 +72,11 @@ impl<N: Neighbours> Crowd<N> {
 
 impl<N: Neighbours> Between for Crowd<N> {
     fn between(&mut self) {
-        if self.active == 0 {
-            return;
-        }
-        self.next = (self.next + 1) % self.active;
-        let label = self.neighbours.turn(self.next);
+        let index = self.next % self.neighbours.count().max(1);
+        self.next = index + 1;
+        let label = self.neighbours.turn(index);
         if label != WELL && self.failed.is_none() {
-            self.failed = Some((self.next, label));
+            self.failed = Some((index, label));
         }
     }
 }
@@ -166,6 +157,6 @@ struct Clients(usize);
 
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, ", {} client{}", self.0, if self.0 == 1 { "" } else { "s" })
+        write!(f, ", {} clients", self.0)
     }
 }

@@ -62,14 +62,9 @@ impl<C: Call, T: Time, B: Between> Meter<C, T, B> {
         &mut self.between
     }
 
-    /// The most that one message with `opcode` took since the worst were last forgotten; 0: there was none.
+    /// The most that one message with `opcode` took so far; 0: there was none.
     pub fn worst(&self, opcode: Opcode) -> u64 {
         self.worst[opcode as usize - 1]
-    }
-
-    /// Forgets the worst.
-    pub const fn forget_worst(&mut self) {
-        self.worst = [0; Opcode::ALL.len()];
     }
 
     /// What all messages so far took together.
@@ -144,7 +139,5 @@ mod tests {
             assert_eq!(meter.spent(), calls * 100);
         }
         assert_eq!((meter.worst(opcode), meter.worst(Opcode::Map)), (100, 0));
-        meter.forget_worst();
-        assert_eq!((meter.worst(opcode), meter.spent()), (0, 500));
     }
 }

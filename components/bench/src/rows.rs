@@ -41,6 +41,9 @@ const _: () = assert!(FIFO_HOLE + IN_FLIGHT + TIMES + WARM_UP < MOST, "the FIFO 
 /// Makes every measurement through `call` as the protection domain `name` and prints a line for each.
 pub fn run<C: Call, T: Time, R: Report>(call: C, time: T, name: &str, report: &mut R) {
     Session::run(Meter::new(call, time, ()), name, report, |session| {
+        // First, as long as the server's memory is fresh.
+        session.drive_to_bounds()?;
+        session.start_over()?;
         session.empty_call()?;
         session.attach_and_detach("empty space")?;
         session.attach()?;
@@ -55,7 +58,6 @@ pub fn run<C: Call, T: Time, R: Report>(call: C, time: T, name: &str, report: &m
         session.among()?;
         session.fifo(Among(MOST), |n| hole(FIFO_HOLE + n))?;
         session.whole_spaces()?;
-        session.drive_to_bounds()?;
         session.print_largest("");
         Ok(())
     });
@@ -174,7 +176,7 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
         Ok(())
     }
 
-    /// Prints the largest single message of each kind since the worst were last forgotten.
+    /// Prints the largest single message of each kind so far.
     pub fn print_largest(&mut self, clients: impl fmt::Display) {
         for opcode in Opcode::ALL {
             let mut figure = Figure::NEW;
