@@ -10,9 +10,9 @@ const TOLERANCE_PERCENT: u64 = 10;
 /// How the figures of a benchmark differ from those of an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The rows of both whose mean is another now, the ones that became slowest first.
+    /// The rows of both whose mean changed by a tenth of a percent or more, rounded; the ones that became slowest first.
     changes: Vec<Change>,
-    /// How many rows of both have the same mean.
+    /// How many rows of both are as they were.
     same: usize,
     /// The rows that only the earlier one has.
     missing: Vec<String>,
@@ -47,9 +47,9 @@ impl Comparison {
         for row in &before.rows {
             match now.row(&row.name) {
                 None => missing.push(row.name.clone()),
-                Some(later) if later.mean == row.mean => same += 1,
                 Some(later) => {
-                    changes.push(Change { name: row.name.clone(), before: row.mean, now: later.mean });
+                    let change = Change { name: row.name.clone(), before: row.mean, now: later.mean };
+                    if change.permille() == 0 { same += 1 } else { changes.push(change) }
                 }
             }
         }
@@ -115,15 +115,15 @@ mod tests {
     #[test]
     fn what_changed_is_said_in_percent() {
         let comparison = compare(
-            &[("a", 1000), ("b", 1000), ("c", 1000), ("d", 3000)],
-            &[("d", 2000), ("c", 1000), ("b", 1100), ("a", 1005)],
+            &[("a", 1000), ("b", 1000), ("c", 1000), ("d", 3000), ("e", 3000)],
+            &[("d", 2000), ("c", 1000), ("b", 1100), ("a", 1005), ("e", 3001)],
         );
         assert!(comparison.is_well());
         assert_eq!(
             comparison.to_string(),
             "slower:\n       +10.0 %  b: 1,000, now 1,100\n        +0.5 %  a: 1,000, now 1,005\n\
              faster:\n       -33.3 %  d: 3,000, now 2,000\n\
-             rows: 1 as before, 3 changed, of which 0 slower by more than 10 %; 0 missing, 0 new\n"
+             rows: 2 as before, 3 changed, of which 0 slower by more than 10 %; 0 missing, 0 new\n"
         );
     }
 
