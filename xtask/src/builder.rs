@@ -50,6 +50,20 @@ pub enum Kernel {
     Sel4(Sel4),
 }
 
+impl Kernel {
+    /// Where the image `name` goes unless the user says otherwise, in the repository at `root`.
+    pub fn image(&self, root: &Path, name: &str) -> PathBuf {
+        let target = crate::target_folder(root);
+        match self {
+            Self::Embedded(_) => target.join("image").join(format!("{name}.bin")),
+            Self::Sel4(Sel4 { runtime: Runtime::RustSel4, .. }) => {
+                target.join("sel4").join(format!("{name}-rust-sel4.img"))
+            }
+            Self::Sel4(_) => target.join("sel4").join(format!("{name}-embedded.img")),
+        }
+    }
+}
+
 /// An image for seL4.
 #[derive(Debug, Clone)]
 pub struct Sel4 {

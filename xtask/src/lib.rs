@@ -1,6 +1,7 @@
 //! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks the tree.
 
 pub mod arrows;
+pub mod bench;
 pub mod board;
 pub mod build;
 pub mod builder;
@@ -26,4 +27,10 @@ pub fn root() -> std::path::PathBuf {
 /// Where builds go: cargo's target folder.
 pub fn target_folder(root: &std::path::Path) -> std::path::PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+/// `path` as the user would write it here.
+pub fn relative(path: &std::path::Path) -> &std::path::Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path)
 }

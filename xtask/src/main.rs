@@ -1,18 +1,14 @@
 //! `cargo xtask`: builds images, runs them, checks the tree.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use xtask::{
+    bench,
     board::{self, Board},
     builder::{self, Kernel, Recipe, Runtime},
-    check, qemu, test,
+    check, image, qemu, test,
     transcript::Verdict,
 };
 
@@ -47,14 +43,19 @@ enum Command {
         #[arg(long)]
         kernel: Option<PathBuf>,
     },
-    /// Runs the benchmark's system as `run` does, with an SDK as `run-image` does, in virtual time that counts
-    /// instructions.
+    /// Measures what the server's calls cost, in guest instructions: on the embedded kernel, with an SDK on seL4.
+    ///
+    /// The figures go to target/bench.json, and are compared with the project's marks.
     Bench {
         #[command(flatten)]
-        run: Run,
+        bench: Bench,
         #[command(flatten)]
         sel4: Sel4,
     },
+    /// Compares target/bench.json with the figures in bench/ of the same board, kernel and configuration.
+    ///
+    /// Fails if the mean of a row is more than 10 % above what it was, or a row is missing.
+    BenchCompare,
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
     /// Runs all tests, then the image as `run` does.
@@ -92,15 +93,49 @@ struct Image {
     /// The board, a folder of platform/boards.
     #[arg(long, env = "BOARD", default_value = board::DEFAULT)]
     board: String,
-    /// The kernel configuration: debug, release or benchmark. The kernel prints for PDs in debug only.
-    #[arg(long, env = "CONFIG", default_value = "debug")]
-    config: String,
+    #[command(flatten)]
+    config: Config,
     /// A folder with the program images [default: builds the packages of their names].
     #[arg(long)]
     programs: Option<PathBuf>,
     /// Where the image goes [default: target/image/BOARD-CONFIG.bin, for seL4 target/sel4/BOARD-CONFIG-RUNTIME.img].
     #[arg(long)]
     output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[group(skip)]
+struct Config {
+    /// The kernel configuration: debug, release or benchmark [default: debug; of bench, release].
+    ///
+    /// The kernel prints for PDs in debug only.
+    #[arg(long, env = "CONFIG")]
+    config: Option<String>,
+}
+
+impl Config {
+    fn or(self, default: &str) -> String {
+        self.config.filter(|config| !config.is_empty()).unwrap_or_else(|| default.into())
+    }
+}
+
+#[derive(Args)]
+#[group(skip)]
+struct Bench {
+    /// The board, a folder of platform/boards.
+    #[arg(long, env = "BOARD", default_value = board::DEFAULT)]
+    board: String,
+    #[command(flatten)]
+    config: Config,
+    /// A folder with the program images [default: builds the packages of their names].
+    #[arg(long)]
+    programs: Option<PathBuf>,
+    /// Seconds after which a run has failed; there are three, with 1, 8 and as many clients as there can be.
+    #[arg(long, env = "TIMEOUT", default_value_t = 300)]
+    timeout: u64,
+    /// Keeps the figures as those that bench-compare compares with: bench/BOARD-KERNEL-CONFIG.json.
+    #[arg(long)]
+    save: bool,
 }
 
 #[derive(Args)]
@@ -128,23 +163,16 @@ impl Image {
         let root = xtask::root();
         let default = root.join("policy.toml");
         let policy = self.policy.or_else(|| self.system.is_none().then_some(default));
-        let target = xtask::target_folder(&root);
-        let name = format!("{}-{}", self.board, self.config);
-        let output = match &kernel {
-            Kernel::Embedded(_) => target.join("image").join(name + ".bin"),
-            Kernel::Sel4(sel4) if sel4.runtime == Runtime::RustSel4 => {
-                target.join("sel4").join(name + "-rust-sel4.img")
-            }
-            Kernel::Sel4(_) => target.join("sel4").join(name + "-embedded.img"),
-        };
+        let config = self.config.or(image::DEFAULT_CONFIG);
+        let output = self.output.unwrap_or_else(|| kernel.image(&root, &format!("{}-{config}", self.board)));
         Recipe {
             system: self.system.unwrap_or_else(|| root.join("system.xml")),
             policy,
             board: self.board,
-            config: self.config,
+            config,
             programs: self.programs,
             kernel,
-            output: self.output.unwrap_or(output),
+            output,
             root,
         }
     }
@@ -182,19 +210,24 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Image { image, sel4 } => {
             let recipe = image.recipe(sel4.kernel());
             recipe.build()?;
-            println!("{}", relative(&recipe.output).display());
+            println!("{}", xtask::relative(&recipe.output).display());
             Ok(ExitCode::SUCCESS)
         }
         Command::RunImage { run, sel4 } => Ok(status(run.run(sel4.kernel())?.print())),
         Command::Run { run, kernel } => Ok(status(run.run(Kernel::Embedded(kernel))?.print())),
-        Command::Bench { mut run, sel4 } => {
-            let folder = xtask::root().join("bench");
-            run.image.system.get_or_insert_with(|| folder.join("system.xml"));
-            run.image.policy.get_or_insert_with(|| folder.join("policy.toml"));
-            run.icount = true;
-            let embedded = sel4.sdk.is_empty();
-            Ok(status(run.run(if embedded { Kernel::Embedded(None) } else { sel4.kernel() })?.print()))
+        Command::Bench { bench, sel4 } => {
+            let bench = bench::Bench {
+                root: xtask::root(),
+                board: bench.board,
+                config: bench.config.or(bench::DEFAULT_CONFIG),
+                programs: bench.programs,
+                kernel: if sel4.sdk.is_empty() { Kernel::Embedded(None) } else { sel4.kernel() },
+                timeout: Duration::from_secs(bench.timeout),
+                save: bench.save,
+            };
+            Ok(status(bench.run()?.print()))
         }
+        Command::BenchCompare => Ok(status(bench::compare(&xtask::root())?)),
         Command::Check => Ok(status(check::check(&xtask::root())?)),
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;
@@ -209,12 +242,6 @@ fn run(command: Command) -> Result<ExitCode> {
 
 fn status(well: bool) -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// `path` as the user would write it here.
-fn relative(path: &Path) -> &Path {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub struct Run<'a> {
     pub awaited: &'a [String],
 }
 
+/// The latest guest, which a signal ends.
+static LATEST: Mutex<Option<Arc<Mutex<Child>>>> = Mutex::new(None);
+
 /// QEMU, killed when dropped.
 struct Guest(Arc<Mutex<Child>>);
 
@@ -48,6 +51,25 @@ impl Guest {
         // Killing fails only if QEMU has ended; then waiting returns at once.
         let _ = child.kill();
         child.wait().ok()
+    }
+
+    /// Has a signal to this process end the guest first.
+    fn end_when_interrupted(&self) -> Result<()> {
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.replace(self.0.clone()).is_some() {
+            // The signals are caught since the first guest.
+            return Ok(());
+        }
+        let end = || {
+            let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(child) = &*latest {
+                // Held to the end, so that nobody judges a run that is being interrupted.
+                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+                Self::kill(&mut child);
+                process::exit(INTERRUPTED);
+            }
+        };
+        ctrlc::set_handler(end).context("cannot catch signals")
     }
 
     fn end(&self) -> Option<ExitStatus> {
@@ -81,26 +103,28 @@ impl Run<'_> {
     /// # Errors
     /// QEMU cannot be started.
     pub fn run(&self) -> Result<Verdict> {
+        self.watch(|_| ())
+    }
+
+    /// Runs the image as [`Run::run`] does, and shows each line to `see` too.
+    ///
+    /// # Errors
+    /// As [`Run::run`].
+    pub fn watch(&self, mut see: impl FnMut(&str)) -> Result<Verdict> {
         let mut command = self.command()?;
         let start = Instant::now();
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot run {}", self.board.qemu.program))?;
         let output = child.stdout.take().context("QEMU has no output")?;
         let guest = Guest(Arc::new(Mutex::new(child)));
-        let interrupted = guest.0.clone();
-        ctrlc::set_handler(move || {
-            // Held to the end, so that nobody judges a run that is being interrupted.
-            let mut child = interrupted.lock().unwrap_or_else(PoisonError::into_inner);
-            Guest::kill(&mut child);
-            process::exit(INTERRUPTED);
-        })
-        .context("cannot catch signals")?;
+        guest.end_when_interrupted()?;
         let lines = read_lines(output);
         let mut judge = Judge::new(self.awaited);
         let end = loop {
             match lines.recv_timeout(self.timeout.saturating_sub(start.elapsed())) {
                 Ok(line) => {
                     println!("{line}");
+                    see(&line);
                     if judge.line(&line) == Progress::Over {
                         break End::Over;
                     }

@@ -1,4 +1,5 @@
-//! The benchmark as a protection domain: wiring only.
+//! The benchmark as a protection domain: wiring only. Its channels say what it is: the client that is measured, alone
+//! or among neighbours, or one of those.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // Regions are where the system description maps them.
@@ -8,21 +9,47 @@ use core::{
     ptr::NonNull,
 };
 
-use bench::{Report, Time, run};
+use bench::{Neighbour, Neighbours, Report, Time, run, run_among};
 use iommu_client::Call;
 use iommu_hal::{Clock, real::CpuClock};
-use iommu_protocol::Words;
+use iommu_protocol::{Status, Words};
 use sel4_microkit::{
-    Channel, Handler, MessageInfo, NullHandler, pd_name, protection_domain, var, with_msg_regs,
+    Channel, Handler, Infallible, MessageInfo, pd_name, protection_domain, var, with_msg_regs,
     with_msg_regs_mut,
 };
 use serial::{PrintRing, Writer};
 
+/// What a channel's symbol says where the system description has no such channel.
+const NONE: usize = usize::MAX;
+
 #[protection_domain]
 fn init() -> impl Handler {
-    let server = Server(Channel::new(*var!(channel_iommu: usize = usize::MAX)));
-    run(server, Counter(CpuClock::new()), "bench", &mut Console(output()));
-    NullHandler::new()
+    let server = Server(Channel::new(*var!(channel_iommu: usize = NONE)));
+    if *var!(channel_bench: usize = NONE) != NONE {
+        return Bench { neighbour: Neighbour::connect(server).ok() };
+    }
+    let (time, mut console) = (Counter(CpuClock::new()), Console(output()));
+    let (first, last) = (*var!(first_neighbour: usize = NONE), *var!(last_neighbour: usize = NONE));
+    if first == NONE {
+        run(server, time, "bench", &mut console);
+    } else {
+        run_among(server, time, Channels { first, last }, "bench", &mut console);
+    }
+    Bench { neighbour: None }
+}
+
+/// What is left to do after the measurements: for a neighbour, its turns.
+struct Bench {
+    neighbour: Option<Neighbour<Server>>,
+}
+
+impl Handler for Bench {
+    type Error = Infallible;
+
+    fn protected(&mut self, _: Channel, _: MessageInfo) -> Result<MessageInfo, Self::Error> {
+        let label = self.neighbour.as_mut().map_or(Status::NotAllowed.label(), Neighbour::answer);
+        Ok(MessageInfo::new(label, 0))
+    }
 }
 
 struct Counter(CpuClock);
@@ -39,7 +66,7 @@ fn output() -> Writer<PrintRing> {
     // SAFETY: the region is a ring's size, mapped for writing, and named nowhere else.
     let ring = ring.map(|ring| unsafe { PrintRing::new(ring) });
     Writer::new(ring, pd_name().unwrap_or_default(), || {
-        Channel::new(*var!(channel_serial: usize = usize::MAX)).notify();
+        Channel::new(*var!(channel_serial: usize = NONE)).notify();
     })
 }
 
@@ -49,6 +76,22 @@ impl Report for Console {
     fn line(&mut self, line: fmt::Arguments<'_>) {
         // A ring takes everything.
         _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// The channels to the neighbours, one after the other.
+struct Channels {
+    first: usize,
+    last: usize,
+}
+
+impl Neighbours for Channels {
+    fn count(&self) -> usize {
+        self.last + 1 - self.first
+    }
+
+    fn turn(&mut self, index: usize) -> u64 {
+        Channel::new(self.first + index).pp_call(MessageInfo::new(0, 0)).label()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Counting the instructions of calls.
 
+use core::hint::black_box;
+
 use iommu_client::Call;
 use iommu_protocol::{Opcode, Words};
+
+use crate::random::Random;
 
 /// Virtual time. Under QEMU's `-icount shift=0` an instruction takes one nanosecond.
 pub trait Time {
@@ -9,56 +13,80 @@ pub trait Time {
     fn now_ns(&self) -> u64;
 }
 
+/// What happens between two timed calls.
+pub trait Between {
+    /// Lets it happen.
+    fn between(&mut self);
+}
+
+/// Nothing.
+impl Between for () {
+    #[inline]
+    fn between(&mut self) {}
+}
+
 /// Calls through `call`, each of which is timed.
 #[derive(Debug)]
-pub struct Meter<C, T> {
+pub struct Meter<C, T, B> {
     call: C,
     time: T,
+    between: B,
+    phase: Random,
     /// What taking the time costs.
     overhead: u64,
     /// By opcode less one.
     worst: [u64; Opcode::ALL.len()],
-    last: u64,
+    spent: u64,
 }
 
 /// How often the cost of taking the time is taken.
 const CALIBRATIONS: u64 = 1000;
 
-impl<C: Call, T: Time> Meter<C, T> {
+/// Nanoseconds between two ticks of the counter of QEMU's CPUs, 62.5 MHz.
+const TICK_NS: u64 = 16;
+
+impl<C: Call, T: Time, B: Between> Meter<C, T, B> {
     /// A meter that knows what it costs itself.
-    pub fn new(call: C, time: T) -> Self {
+    pub fn new(call: C, time: T, between: B) -> Self {
         let started = time.now_ns();
         for _ in 0..CALIBRATIONS {
-            core::hint::black_box(time.now_ns());
+            black_box(time.now_ns());
         }
         let overhead = (time.now_ns() - started) / CALIBRATIONS;
-        Self { call, time, overhead, worst: [0; Opcode::ALL.len()], last: 0 }
+        let worst = [0; Opcode::ALL.len()];
+        Self { call, time, between, phase: Random::NEW, overhead, worst, spent: 0 }
     }
 
-    /// The time, for what is more than a message.
-    pub fn now_ns(&self) -> u64 {
-        self.time.now_ns()
+    /// What happens between the calls.
+    pub const fn others(&mut self) -> &mut B {
+        &mut self.between
     }
 
-    /// The most that one message with `opcode` took so far.
+    /// The most that one message with `opcode` took so far; 0: there was none.
     pub fn worst(&self, opcode: Opcode) -> u64 {
         self.worst[opcode as usize - 1]
     }
 
-    /// What the last message took.
-    pub const fn last(&self) -> u64 {
-        self.last
+    /// What all messages so far took together.
+    pub const fn spent(&self) -> u64 {
+        self.spent
     }
 }
 
-impl<C: Call, T: Time> Call for Meter<C, T> {
+impl<C: Call, T: Time, B: Between> Call for Meter<C, T, B> {
     #[inline]
     fn call(&mut self, label: u64, words: &Words) -> (u64, Words) {
+        self.between.between();
+        // Calls begin anywhere between two ticks, so that means are finer than a tick.
+        for step in 0..self.phase.below(TICK_NS) {
+            black_box(step);
+        }
         let started = self.time.now_ns();
         let reply = self.call.call(label, words);
-        self.last = (self.time.now_ns() - started).saturating_sub(self.overhead);
+        let took = (self.time.now_ns() - started).saturating_sub(self.overhead);
+        self.spent += took;
         if let Some(worst) = label.checked_sub(1).and_then(|index| self.worst.get_mut(index as usize)) {
-            *worst = (*worst).max(self.last);
+            *worst = (*worst).max(took);
         }
         reply
     }
@@ -72,31 +100,43 @@ mod tests {
 
     use super::*;
 
-    /// A clock on which reading takes 3 and a call 100.
+    /// A clock on which reading takes 3, a call 100 and what comes between 1000.
     struct Hand(Cell<u64>);
+
+    impl Hand {
+        fn turn(&self, by: u64) {
+            self.0.set(self.0.get() + by);
+        }
+    }
 
     impl Time for &Hand {
         fn now_ns(&self) -> u64 {
-            self.0.set(self.0.get() + 3);
+            self.turn(3);
             self.0.get()
         }
     }
 
     impl Call for &Hand {
         fn call(&mut self, _: u64, words: &Words) -> (u64, Words) {
-            self.0.set(self.0.get() + 100);
+            self.turn(100);
             (0, *words)
         }
     }
 
+    impl Between for &Hand {
+        fn between(&mut self) {
+            self.turn(1000);
+        }
+    }
+
     #[test]
-    fn what_taking_the_time_costs_is_not_counted() {
+    fn neither_taking_the_time_nor_what_comes_between_is_counted() {
         let hand = Hand(Cell::new(0));
-        let mut meter = Meter::new(&hand, &hand);
+        let mut meter = Meter::new(&hand, &hand, &hand);
         let (opcode, words) = Request::Version.encode();
-        for _ in 0..5 {
+        for calls in 1..=5 {
             meter.call(opcode.label(), &words);
-            assert_eq!(meter.last(), 100);
+            assert_eq!(meter.spent(), calls * 100);
         }
         assert_eq!((meter.worst(opcode), meter.worst(Opcode::Map)), (100, 0));
     }

@@ -20,6 +20,9 @@ pub const CONFIGS: [(&str, u32); 3] = [
     ("benchmark", embedded_image::config::BENCHMARK),
 ];
 
+/// The configuration that images are built for when none is named, but for benchmarks.
+pub const DEFAULT_CONFIG: &str = "debug";
+
 /// Builds the image of `system`: `programs` has the ELF file of each program that it names, `config` is one of
 /// [`CONFIGS`]' numbers.
 ///

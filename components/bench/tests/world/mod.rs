@@ -1,0 +1,209 @@
+//! A server that keeps mappings and nothing else, and a clock on which each kind of message has its price.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
+};
+
+use bench::{Neighbour, Neighbours, Report, Time};
+use iommu_client::Call;
+use iommu_protocol::{Opcode, Request, SpaceId, Status, VERSION, Words};
+
+/// What a message with `opcode` takes.
+pub fn price(opcode: Opcode) -> u64 {
+    opcode.label() * 1000
+}
+
+/// Areas that one UNMAP takes out at most, as the server's bound is.
+pub const AREAS_PER_REQUEST: usize = 64;
+
+#[derive(Default)]
+pub struct World {
+    now: u64,
+    clients: BTreeMap<u8, Client>,
+    /// The requests of each client, by label.
+    pub asked: BTreeMap<u8, BTreeMap<u64, u64>>,
+    /// Where pages were mapped between two others, while there were so many.
+    pub squeezed: BTreeMap<usize, BTreeSet<u64>>,
+    /// What the client with this number is refused from now on.
+    pub refuse: Option<(u8, Status)>,
+}
+
+#[derive(Default)]
+struct Client {
+    /// By first address: the last one.
+    spaces: BTreeMap<u16, BTreeMap<u64, u64>>,
+    attached: Option<u16>,
+    named: u16,
+}
+
+impl Client {
+    fn space(&mut self, id: SpaceId) -> Result<&mut BTreeMap<u64, u64>, Status> {
+        self.spaces.get_mut(&id.0).ok_or(Status::NoSuchSpace)
+    }
+}
+
+pub type Shared = Rc<RefCell<World>>;
+
+/// The channel of client `.1`.
+#[derive(Clone)]
+pub struct Port(pub Shared, pub u8);
+
+impl Time for Port {
+    fn now_ns(&self) -> u64 {
+        let mut world = self.0.borrow_mut();
+        world.now += 3;
+        world.now
+    }
+}
+
+impl Call for Port {
+    fn call(&mut self, label: u64, words: &Words) -> (u64, Words) {
+        let mut world = self.0.borrow_mut();
+        *world.asked.entry(self.1).or_default().entry(label).or_default() += 1;
+        if let Some((_, status)) = world.refuse.filter(|(client, _)| *client == self.1) {
+            return (status.label(), Words::default());
+        }
+        world.now += price(Opcode::from_label(label).unwrap());
+        match world.answer(self.1, Request::decode(label, words).unwrap()) {
+            Ok((status, words)) => (status.label(), words),
+            Err(status) => (status.label(), Words::default()),
+        }
+    }
+}
+
+impl World {
+    fn answer(&mut self, number: u8, request: Request) -> Result<(Status, Words), Status> {
+        let client = self.clients.entry(number).or_default();
+        let words = match request {
+            Request::Version => Words::new([VERSION]),
+            Request::RegionInfo { .. } => Words::new([3 | 1 << 16, 0x60_0000]),
+            Request::DeviceInfo { .. } => Words::new([16, 0, 0]),
+            Request::IoasAlloc => {
+                client.named += 1;
+                client.spaces.insert(client.named, BTreeMap::new());
+                Words::new([client.named.into(), (1 << 44) - 1, 1 << 12 | 1 << 21 | 1 << 30])
+            }
+            Request::Map { space: id, generation, flags, iova, offset, length, .. } => {
+                let space = client.space(id)?;
+                assert!(generation == 1 && flags.read && flags.write && offset + length <= 0x60_0000);
+                let iova = if flags.fixed { iova } else { gap(space, length) };
+                let last = iova + (length - 1);
+                if space.range(..=last).next_back().is_some_and(|(_, &other)| other >= iova) {
+                    return Err(Status::Overlap);
+                }
+                let below = space.range(..iova).next_back().is_some_and(|(_, &other)| other + 1 == iova);
+                if below && space.contains_key(&(last + 1)) {
+                    self.squeezed.entry(space.len()).or_default().insert(iova);
+                }
+                space.insert(iova, last);
+                Words::new([iova, length])
+            }
+            Request::Unmap { space: id, first, last } => {
+                let space = client.space(id)?;
+                let whole = first == 0 && last == u64::MAX;
+                return match take_out(space, first, last) {
+                    (_, 0) if !whole => Err(Status::NotMapped),
+                    (status, bytes) => Ok((status, Words::new([0, bytes]))),
+                };
+            }
+            Request::Attach { space: id, .. } => {
+                client.space(id)?;
+                match client.attached.replace(id.0) {
+                    None => Words::new([]),
+                    Some(_) => return Err(Status::AlreadyAttached),
+                }
+            }
+            Request::Replace { space: id, .. } => {
+                client.space(id)?;
+                client.attached.replace(id.0).map(|_| Words::new([])).ok_or(Status::NotAttached)?
+            }
+            Request::Detach { .. } => {
+                client.attached.take().map(|_| Words::new([])).ok_or(Status::NotAttached)?
+            }
+            Request::IoasDestroy { space: id } => {
+                client.space(id)?;
+                if client.attached == Some(id.0) {
+                    return Err(Status::Busy);
+                }
+                client.spaces.remove(&id.0);
+                Words::new([0, 0])
+            }
+            Request::Reset => {
+                (client.attached, client.spaces) = (None, BTreeMap::new());
+                Words::new([0, 0])
+            }
+            _ => return Err(Status::NotAllowed),
+        };
+        Ok((Status::Ok, words))
+    }
+}
+
+fn gap(space: &BTreeMap<u64, u64>, length: u64) -> u64 {
+    let mut first = 0x1000;
+    for (&at, &last) in space {
+        if at - first >= length {
+            break;
+        }
+        first = last + 1;
+    }
+    first
+}
+
+fn take_out(space: &mut BTreeMap<u64, u64>, first: u64, last: u64) -> (Status, u64) {
+    let firsts: Vec<u64> = space.range(first..=last).map(|(&first, _)| first).collect();
+    let taken = firsts.iter().take(AREAS_PER_REQUEST);
+    let bytes = taken.map(|first| space.remove(first).unwrap() - first + 1).sum();
+    (if firsts.len() > AREAS_PER_REQUEST { Status::Again } else { Status::Ok }, bytes)
+}
+
+/// What was printed.
+#[derive(Default)]
+pub struct Lines(pub Vec<String>);
+
+impl Report for Lines {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        self.0.push(line.to_string());
+    }
+}
+
+impl Lines {
+    /// The names of the rows, and mean, minimum and maximum of each.
+    pub fn rows(&self) -> Vec<(String, [u64; 3])> {
+        let rows = self.0.iter().filter_map(|line| {
+            let (name, figures) = line.strip_prefix("ok bench: ")?.split_once(": ")?;
+            let words: Vec<&str> = figures.split(' ').collect();
+            let number = |index: usize| words[index].parse().unwrap();
+            Some((name.to_string(), [number(1), number(3), number(5)]))
+        });
+        rows.collect()
+    }
+
+    /// The figures of the row `name`.
+    pub fn row(&self, name: &str) -> [u64; 3] {
+        let rows = self.rows();
+        rows.iter().find(|(of, _)| of == name).unwrap_or_else(|| panic!("no row '{name}'")).1
+    }
+}
+
+/// Neighbours, the first with number 1.
+pub struct Street(pub Vec<Neighbour<Port>>);
+
+impl Street {
+    pub fn new(world: &Shared, count: u8) -> Self {
+        let neighbour = |number| Neighbour::connect(Port(world.clone(), number)).unwrap();
+        Self((1..=count).map(neighbour).collect())
+    }
+}
+
+impl Neighbours for Street {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn turn(&mut self, index: usize) -> u64 {
+        self.0[index].answer()
+    }
+}
