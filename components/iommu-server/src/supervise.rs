@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use iommu_core::{ClientId, Progress, Refusal};
+use iommu_core::{ClientId, MAX_UNITS, Progress, Refusal};
 use iommu_hal::{Clock, Registers, SharedPage, TableMemory};
-use iommu_protocol::{ClientIndex, Request, Status, VERSION, Words};
+use iommu_protocol::{ClientIndex, Request, Status, VERSION};
 
 use crate::{
     requests::only_asks,
@@ -19,51 +19,55 @@ pub const RETRY_NS: u64 = 100_000_000;
 /// How often it tries in a row. After that a supervisor may have it try again.
 pub const MAX_TRIES: u8 = 8;
 
+/// A call that is under way and does not take the short way.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    pub(crate) client: ClientId,
+    begin_ns: u64,
+    /// Where the units' command queues stood.
+    positions: [u32; MAX_UNITS],
+}
+
 impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, P> {
-    /// A call that does not take the short way.
+    /// Looks at a call that does not take the short way: that of a client which goes on, or the answer.
     #[cold]
     #[inline(never)]
-    pub(crate) fn other_call(&mut self, channel: u8, label: u64, words: &Words, request: Request) -> Answer {
-        match self.peers.get(usize::from(channel)) {
-            Some(&Peer::Aside(client)) => self.call_aside(client, channel, label, words, &request),
-            Some(Peer::PciHost) => match request {
+    pub(crate) fn admit(&mut self, channel: u8, request: &Request) -> Result<Aside, Answer> {
+        Err(match self.peers.get(usize::from(channel)) {
+            Some(&Peer::Aside(client)) => return self.begin_aside(client, request),
+            Some(Peer::PciHost) => match *request {
                 Request::Version => Answer::ok([VERSION]),
                 Request::IsAttached { stream } => {
                     Answer::ok([self.core.is_attached(iommu_hal::StreamId(stream)).into()])
                 }
                 _ => Answer::refuse(Status::NotAllowed),
             },
-            Some(&Peer::Supervisor(number)) => self.supervisor_call(number, request),
+            Some(&Peer::Supervisor(number)) => self.supervisor_call(number, *request),
             _ => Answer::refuse(Status::NotAllowed),
-        }
+        })
     }
 
     /// The call of a client that is held or being ended, or whose calls are measured.
-    fn call_aside(
-        &mut self,
-        client: ClientId,
-        channel: u8,
-        label: u64,
-        words: &Words,
-        request: &Request,
-    ) -> Answer {
+    fn begin_aside(&mut self, client: ClientId, request: &Request) -> Result<Aside, Answer> {
         let seat = &self.roll.seats[client.number()];
         let claims = *request == Request::Claim && !seat.chores.ending;
         if seat.is_busy() && !only_asks(request) && !claims {
-            return Answer::refuse(Status::Busy);
+            return Err(Answer::refuse(Status::Busy));
         }
-        let (measured, begin) = (seat.measured, self.core.now_ns());
-        let before = self.command_positions();
-        // The short way is one, so that no second copy of it is compiled.
-        self.peers[usize::from(channel)] = Peer::Client(client);
-        let answer = self.call(channel, label, words);
-        self.refresh_peer(client);
-        if measured {
-            let ns = self.core.now_ns().saturating_sub(begin);
-            let commands = self.commands_since(before);
-            self.roll.seats[client.number()].counts.request(label, answer.status, ns, commands);
+        let (begin_ns, positions) = (self.core.now_ns(), self.command_positions());
+        Ok(Aside { client, begin_ns, positions })
+    }
+
+    /// Counts what was begun, and sees anew which way the client's calls take.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn end_aside(&mut self, begun: &Aside, opcode: u64, status: Status) {
+        if self.roll.seats[begun.client.number()].measured {
+            let ns = self.core.now_ns().saturating_sub(begun.begin_ns);
+            let commands = self.commands_since(begun.positions);
+            self.roll.seats[begun.client.number()].counts.request(opcode, status, ns, commands);
         }
-        answer
+        self.refresh_peer(begun.client);
     }
 
     /// Sees anew which way `client`'s calls take.

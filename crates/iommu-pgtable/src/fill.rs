@@ -6,7 +6,7 @@ use crate::{
     Extent, FramePool, Reservation, Table,
     fmt::EntryFormat,
     level::{ENTRIES, in_one_table, index, slot, span, span_lg2},
-    plan::{Stop, descend},
+    plan::{Stop, blocks_of_one_table, descend},
 };
 
 pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
@@ -23,6 +23,8 @@ pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
     let done = if in_one_table(extent.iova, extent.last(), 0) && extent.bytes < span(1) {
         // The common case, without what only the others need.
         step::<F, M>(table, &mut ground, extent, 0, budget)
+    } else if blocks_of_one_table(table.page_sizes(), extent) {
+        step::<F, M>(table, &mut ground, extent, 1, budget)
     } else {
         steps::<F, M>(table, &mut ground, extent, budget)
     };

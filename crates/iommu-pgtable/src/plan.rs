@@ -53,6 +53,9 @@ pub(crate) fn descend<F: EntryFormat, M: TableMemory>(
 
 pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, extent: &Extent) -> Plan {
     let (first, last) = (extent.iova, extent.last());
+    if blocks_of_one_table(table.page_sizes(), extent) {
+        return Plan { frames: descend::<F, M>(table, memory, first, 1).height - 1 };
+    }
     // On the path to the first page, tables below this height are missing.
     let lowest = descend::<F, M>(table, memory, first, 0).height;
     if in_one_table(first, last, 0) && extent.bytes < span(1) {
@@ -73,6 +76,16 @@ pub(crate) fn plan<F: EntryFormat, M: TableMemory>(table: &Table, memory: &M, ex
         frames += (tables - u64::from(height >= lowest)) as u32;
     }
     Plan { frames }
+}
+
+/// Whether `extent` is blocks of one table above the pages, and less than all that it can hold.
+#[inline]
+pub(crate) const fn blocks_of_one_table(page_sizes: u64, extent: &Extent) -> bool {
+    let all = extent.iova | extent.pa.0 | extent.bytes;
+    all & (span(1) - 1) == 0
+        && page_sizes & span(1) != 0
+        && extent.bytes < span(2)
+        && in_one_table(extent.iova, extent.last(), 1)
 }
 
 pub(crate) fn lookup<F: EntryFormat, M: TableMemory>(
