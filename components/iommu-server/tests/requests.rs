@@ -4,12 +4,15 @@ mod bench;
 
 use bench::{
     ALICE, ALICES_DEVICE, BOBS_DEVICE, CONSTANTS_BYTES, MEMORY_BYTES, NOBODY, PCI_HOST, PolicyParts, READ,
-    READ_WRITE, STRANGER, World, map, map_with, policy_with, start, unmap,
+    READ_WRITE, STRANGER, SUPERVISOR, World, map, map_with, policy_with, start, unmap,
 };
 use iommu_hal::StreamId;
 use iommu_model::smmu_v3::{Bench, Config};
 use iommu_protocol::{DeviceIndex, MapFlags, Opcode, RegionSlot, Request, SpaceId, Status, VERSION, Words};
-use iommu_server::{policy::PolicyError, start::StartError};
+use iommu_server::{
+    policy::{PolicyError, ReservedEntry},
+    start::StartError,
+};
 use proptest::prelude::*;
 
 const SLOT0: RegionSlot = RegionSlot(0);
@@ -268,6 +271,41 @@ fn a_policy_that_does_not_fit_stops_the_start() {
     let stream = policy(|p| p.devices[1].stream = p.devices[0].stream);
     assert!(matches!(stream, StartError::Policy(PolicyError::BadEntry("devices", 1))));
     assert!(matches!(policy(|p| p.grants[0].region = 31), StartError::NoRegionAddress(31)));
+    let bad = |table, index, change: fn(&mut PolicyParts)| {
+        let found = policy(change);
+        assert!(
+            matches!(found, StartError::Policy(PolicyError::BadEntry(of, at)) if (of, at) == (table, index)),
+            "{table} {index}: {found:?}"
+        );
+    };
+    bad("clients", 0, |p| p.clients[0].flags = 2);
+    bad("clients", 1, |p| p.clients[1].predecessor = 2);
+    bad("clients", 1, |p| p.clients[1].predecessor = 1);
+    bad("clients", 0, |p| (p.clients[0].predecessor, p.clients[1].predecessor) = (1, 0));
+    bad("devices", 1, |p| p.clients[1].predecessor = 0);
+    bad("devices", 0, |p| p.devices[0].fault_client = 2);
+    bad("devices", 0, |p| (p.devices[0].fault_client, p.devices[0].fault_index) = (1, 64));
+    bad("devices", 1, |p| p.devices[1].max_faults_per_second = 0);
+    bad("supervisors", 0, |p| p.supervisors[0].channel = ALICE);
+    bad("supervisors", 0, |p| p.supervisors[0].channel = PCI_HOST);
+    bad("supervisors", 0, |p| p.supervisors[0].channel = 62);
+    bad("supervisors", 1, |p| p.supervisors.push(p.supervisors[0]));
+    bad("wards", 1, |p| p.wards[1].client = p.wards[0].client);
+    bad("wards", 0, |p| p.wards[0].client = 2);
+    bad("wards", 1, |p| p.wards[1].supervisor = 1);
+    let range = |first, last, device| {
+        move |p: &mut PolicyParts| p.reserved.push(ReservedEntry { first, last, device, reserved: [0; 7] })
+    };
+    for (first, last, device) in [(2, 1, 0), (1, 1, 2)] {
+        let found = refused(policy_with(range(first, last, device)));
+        assert!(
+            matches!(found, StartError::Policy(PolicyError::BadEntry("reserved ranges", 0))),
+            "{found:?}"
+        );
+    }
+    let five =
+        policy(|p| p.reserved = vec![ReservedEntry { first: 0, last: 0, device: 0, reserved: [0; 7] }; 5]);
+    assert!(matches!(five, StartError::Client(0, iommu_core::ConfigError::TooManyReserved)), "{five:?}");
     let rights = policy(|p| p.grants[2].rights = 4);
     assert!(matches!(rights, StartError::Policy(PolicyError::BadEntry("grants", 2))));
 }
@@ -279,7 +317,7 @@ proptest! {
     #[test]
     fn random_messages_do_no_harm(
         messages in prop::collection::vec(
-            (0_u8..4, 0_u64..16, prop::collection::vec(prop_oneof![
+            (prop_oneof![9 => 0_u8..4, 3 => Just(SUPERVISOR)], 0_u64..28, prop::collection::vec(prop_oneof![
                 0_u64..4, any::<u64>(), Just(u64::MAX), (0_u64..64).prop_map(|page| page << 12),
                 (0_u64..4, 0_u64..3, 0_u64..3, 0_u64..16)
                     .prop_map(|(space, slot, generation, flags)| space | slot << 16 | generation << 32 | flags << 48),

@@ -6,7 +6,7 @@ use super::machine::TIMEOUT;
 use super::watch::{areas, request, space};
 use super::*;
 use crate::area::State;
-use crate::{MAX_AREAS_PER_REQUEST, Resource};
+use crate::{CopyRequest, MAX_AREAS_PER_REQUEST, Resource};
 
 fn timeout() -> Refusal {
     TIMEOUT.into()
@@ -141,10 +141,33 @@ fn life(core: &mut TestCore, machine: &Machine) -> u32 {
     step(&|core| core.ioas_destroy(A, first));
     step(&|core| core.map(A, &fixed(second, 0x1000, 0, PAGE)));
     step(&|core| core.unmap(A, second, 0, (1 << 31) - 1));
-    step(&|core| core.detach(A, 0).map(none));
+    step(&|core| core.stop(A, 0).map(none));
+    step(&|core| match core.enable(A, 0) {
+        Err(Refusal::NotAttached) => core.attach(A, second, 0).map(none),
+        enabled => enabled.map(none),
+    });
     step(&|core| core.map(A, &fixed(second, 0x1000, 0, PAGE)));
+    step(&|core| core.copy(A, &copy(second)));
+    step(&|core| core.unmap(A, second, 0x1000, 0x1fff));
+    step(&|core| core.revoke(A, 0).map(|(_, done)| done));
+    step(&|core| core.regrant(A, 0).map(|_| none(())));
+    step(&|core| core.detach(A, 0).map(none));
+    step(&|core| core.map(A, &MapRequest { generation: 2, ..fixed(second, 0x1000, 0, PAGE) }));
     step(&|core| core.reset(A));
     failures
+}
+
+fn copy(space: SpaceId) -> CopyRequest {
+    CopyRequest {
+        target: space,
+        source: space,
+        rights: Rights::READ,
+        fixed: true,
+        resume: false,
+        iova: 0x9000,
+        first: 0x1000,
+        length: PAGE,
+    }
 }
 
 #[test]
@@ -164,7 +187,7 @@ fn any_one_call_of_the_hardware_may_fail() {
         assert_eq!(failures, 1);
         n += 1;
     }
-    assert!(n >= 10, "only {n} calls were made");
+    assert!(n >= 16, "only {n} calls were made");
 }
 
 #[test]

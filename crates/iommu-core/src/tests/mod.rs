@@ -8,6 +8,7 @@ mod machine;
 mod model;
 mod ops;
 mod random;
+mod random_rare;
 mod ranges;
 mod refusals;
 mod remove;

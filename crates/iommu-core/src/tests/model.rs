@@ -15,6 +15,10 @@ pub struct Model {
     pub spaces: BTreeMap<u16, Vec<Seen>>,
     /// Spaces that each device holds, and whether its accesses abort.
     pub devices: [(Vec<SpaceId>, bool); 2],
+    /// Devices that are stopped.
+    pub stopped: [bool; 2],
+    /// How often each grant was withdrawn, and whether it is now.
+    pub withdrawn: [(u16, bool); 2],
 }
 
 impl Model {
@@ -34,6 +38,8 @@ impl Model {
             1 => (SMALL, PAGE, Rights::READ),
             slot => return Err(Refusal::NoSuchRegion(slot)),
         };
+        let (times, withdrawn) = self.withdrawn[usize::from(map.slot)];
+        let granted = if withdrawn { Rights::NONE } else { granted };
         let (offset, length, aperture) = (map.offset, map.length, geometry.aperture());
         let range = IovaRange::from_length(map.iova, length);
         let source = u128::from(offset) + u128::from(length);
@@ -44,8 +50,8 @@ impl Model {
             align <= length.max(PAGE) && base.0.wrapping_add(offset).is_multiple_of(align) && align <= largest
         });
         let align = align.last().unwrap_or(PAGE);
-        Err(if map.generation != 1 {
-            Refusal::StaleRegion { asked: map.generation, current: 1 }
+        Err(if map.generation != 1 + times {
+            Refusal::StaleRegion { asked: map.generation, current: 1 + times }
         } else if source > u128::from(bytes) {
             Refusal::OutOfRegion { offset, length, bytes }
         } else if !granted.covers(map.rights) {

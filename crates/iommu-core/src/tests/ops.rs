@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use std::vec;
 
 use super::{MIB, MapRequest, PAGE, Rights, STAGE2, SpaceId};
+use crate::CopyRequest;
 
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -17,6 +18,12 @@ pub enum Op {
     Replace(SpaceId, u16),
     Detach(u16),
     Reset,
+    Copy(CopyRequest),
+    Revoke(u16),
+    Regrant(u16),
+    Sweep,
+    Stop(u16),
+    Enable(u16),
     /// The call of the hardware after this many others fails.
     Fail(u32),
 }
@@ -68,6 +75,23 @@ fn map() -> impl Strategy<Value = MapRequest> {
     )
 }
 
+fn copy() -> impl Strategy<Value = CopyRequest> {
+    let rights = (prop::bool::weighted(0.9), prop::bool::weighted(0.3));
+    let rights = rights.prop_map(|(read, write)| Rights { read, write });
+    (space_id(), space_id(), rights, prop::bool::weighted(0.6), address(), address(), length()).prop_map(
+        |(target, source, rights, fixed, iova, first, length)| CopyRequest {
+            target,
+            source,
+            rights,
+            fixed,
+            resume: false,
+            iova,
+            first,
+            length,
+        },
+    )
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => Just(Op::Alloc),
@@ -81,6 +105,12 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => (space_id(), 0..3_u16).prop_map(|(space, device)| Op::Replace(space, device)),
         2 => (0..3_u16).prop_map(Op::Detach),
         1 => Just(Op::Reset),
+        12 => copy().prop_map(Op::Copy),
+        1 => (0..3_u16).prop_map(Op::Revoke),
+        2 => (0..3_u16).prop_map(Op::Regrant),
+        1 => Just(Op::Sweep),
+        1 => (0..3_u16).prop_map(Op::Stop),
+        2 => (0..3_u16).prop_map(Op::Enable),
         2 => (0..6_u32).prop_map(Op::Fail),
     ]
 }

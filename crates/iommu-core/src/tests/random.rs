@@ -20,20 +20,20 @@ use crate::area::State;
 use crate::tree::FIRST_FIT_TRIES;
 use crate::{DeviceInfo, Resource};
 
-struct World {
-    machine: Machine,
-    core: TestCore,
-    geometry: Geometry,
-    models: BTreeMap<ClientId, Model>,
+pub struct World {
+    pub machine: Machine,
+    pub core: TestCore,
+    pub geometry: Geometry,
+    pub models: BTreeMap<ClientId, Model>,
 }
 
 impl World {
-    fn request<T>(&mut self, step: impl FnOnce(&mut TestCore) -> T) -> T {
+    pub fn request<T>(&mut self, step: impl FnOnce(&mut TestCore) -> T) -> T {
         request(&mut self.core, &self.machine, step)
     }
 
     /// Whether lack of memory is a true reason to refuse something that needs up to `frames` frames.
-    fn short(&self, client: ClientId, resource: Refusal, frames: u32, areas: u32) -> bool {
+    pub fn short(&self, client: ClientId, resource: Refusal, frames: u32, areas: u32) -> bool {
         let used = self.core.usage(client);
         let limit = limit(client);
         match resource {
@@ -60,16 +60,19 @@ impl World {
             }
             for (index, (spaces, aborts)) in model.devices.iter().enumerate() {
                 let info = self.core.device_info(client, index as u16).unwrap();
-                let expected = spaces.first().copied().filter(|_| !aborts);
-                assert_eq!(
-                    info,
-                    DeviceInfo { stream: stream(client, index as u16), space: expected, stopped: None }
-                );
+                let held = spaces.first().copied();
+                let (stopped, stream) = (model.stopped[index], stream(client, index as u16));
+                let space = held.filter(|_| !aborts && !stopped);
+                assert_eq!(info, DeviceInfo { stream, space, stopped: held.filter(|_| stopped) });
             }
         }
     }
 
     fn map(&mut self, client: ClientId, map: &MapRequest) {
+        // The first generation stands for the present one.
+        let times = self.models[&client].withdrawn.get(usize::from(map.slot)).map_or(0, |of| of.0);
+        let generation = if map.generation == 1 { 1 + times } else { map.generation };
+        let map = &MapRequest { generation, ..*map };
         let predicted = self.models[&client].map(map, &self.geometry);
         let frames = 2 * (self.geometry.levels() - 1) + (map.length.min(REGION_BYTES) >> 21) as u32;
         let result = self.request(|core| core.map(client, map));
@@ -128,7 +131,7 @@ impl World {
         let map = MapRequest {
             space: id,
             slot: area.slot.into(),
-            generation: 1,
+            generation: 1 + self.models[&client].withdrawn[usize::from(area.slot)].0,
             rights: area.rights,
             fixed: true,
             resume: true,
@@ -213,6 +216,7 @@ impl World {
                 model.devices.get(usize::from(device)).ok_or(Refusal::NoSuchDevice(device))?;
             match held.first() {
                 _ if *aborts => Err(Refusal::Busy),
+                Some(_) if replace && model.stopped[usize::from(device)] => Err(Refusal::Stopped),
                 None if replace => Err(Refusal::NotAttached),
                 Some(&held) if !replace => Err(Refusal::AlreadyAttached(held)),
                 _ => Ok(()),
@@ -250,11 +254,13 @@ impl World {
             Ok(()) => {
                 assert!(!held.is_empty());
                 (*held, *aborts) = (Vec::new(), false);
+                model.stopped[usize::from(device)] = false;
             }
             Err(Refusal::NotAttached) => assert!(held.is_empty()),
             Err(refusal) => {
                 assert!(armed && refusal == TIMEOUT.into(), "{refusal:?}");
                 *aborts = true;
+                model.stopped[usize::from(device)] = false;
             }
         }
     }
@@ -263,7 +269,8 @@ impl World {
     fn reset(&mut self, client: ClientId) {
         self.machine.disarm();
         repeat(|| self.request(|core| core.reset(client))).unwrap();
-        self.models.insert(client, Model::default());
+        let withdrawn = self.models[&client].withdrawn;
+        self.models.insert(client, Model { withdrawn, ..Model::default() });
         assert_eq!(self.core.usage(client), Quota::ZERO);
     }
 
@@ -310,7 +317,8 @@ proptest! {
                 Op::Replace(id, device) => {
                     // To where it is already is no change, and asks nothing of the hardware.
                     let held = world.models[&client].devices.get(usize::from(device)).cloned();
-                    if held == Some((vec![id], false)) {
+                    let stopped = world.models[&client].stopped.get(usize::from(device)) == Some(&true);
+                    if held == Some((vec![id], false)) && !stopped {
                         prop_assert_eq!(world.request(|core| core.replace(client, id, device)), Ok(()));
                     } else {
                         world.attach(client, id, device, true);
@@ -318,6 +326,12 @@ proptest! {
                 }
                 Op::Detach(device) => world.detach(client, device),
                 Op::Reset => world.reset(client),
+                Op::Copy(copy) => world.copy(client, &copy),
+                Op::Revoke(slot) => world.revoke(client, slot),
+                Op::Regrant(slot) => world.regrant(client, slot),
+                Op::Sweep => world.sweep(client),
+                Op::Stop(device) => world.stop(client, device),
+                Op::Enable(device) => world.enable(client, device),
                 Op::Fail(n) => world.machine.fail_at(n, TIMEOUT),
             }
             world.compare();
