@@ -41,10 +41,11 @@ pub const MAX_TABLE_WRITES: u32 = 640;
 pub const MAX_AREAS_PER_REQUEST: u32 = 64;
 
 /// Calls of [`Unit`](iommu_hal::Unit) that one request makes at most: RESET blocks every device of a client, then
-/// invalidates what it took out and an empty table elsewhere, and waits for that, on each unit, twice where a space
-/// ends with it.
-pub const MAX_COMMANDS: u32 = (MAX_DEVICES + 5 * MAX_UNITS) as u32;
+/// invalidates everything of a space and waits for that, on each unit, after which nothing more of it is cached. UNMAP
+/// invalidates what it took out and an empty table elsewhere, and waits.
+pub const MAX_COMMANDS: u32 = (MAX_DEVICES + 2 * MAX_UNITS) as u32;
 
+const _: () = assert!(3 * MAX_UNITS <= MAX_COMMANDS as usize);
 const _: () = assert!(MAX_SPACES < 1 << 8 && MAX_CLIENTS < 1 << 8 && MAX_GRANTS <= 1 << 8);
 const _: () = assert!(MAX_UNITS <= u8::BITS as usize && MAX_DEVICES < 1 << 8);
 const _: () = assert!(MAX_TABLE_WRITES >= iommu_pgtable::Table::MIN_BUDGET + 511);
