@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 19] = [
+const ARROWS: [Arrow; 20] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -43,6 +43,7 @@ const ARROWS: [Arrow; 19] = [
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("pd-restart", &[]),
     arrow("serial", &["sel4-microkit"]),
+    arrow("supervisor", &["iommu-client", "iommu-protocol", "sel4", "sel4-microkit", "serial"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
@@ -55,7 +56,7 @@ const ARROWS: [Arrow; 19] = [
 const BUILDER: &str = "xtask";
 
 /// Components: only the builder depends on them.
-const COMPONENTS: [&str; 4] = ["iommu-server", "device-driver", "pci-host", "bench"];
+const COMPONENTS: [&str; 5] = ["iommu-server", "device-driver", "pci-host", "bench", "supervisor"];
 
 /// Checks the dependencies of the workspace at `root`.
 ///

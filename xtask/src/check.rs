@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 21] = [
+const UNSAFE_FILES: [&str; 22] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -23,6 +23,7 @@ const UNSAFE_FILES: [&str; 21] = [
     "components/serial/src/main.rs",
     "components/serial/src/mapped.rs",
     "components/serial/src/pl011.rs",
+    "components/supervisor/src/main.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -45,7 +46,8 @@ const BARE: [(&str, &[&str]); 2] = [
             "--package=pci-host",
             "--package=bench",
             "--package=serial",
-            "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd",
+            "--package=supervisor",
+            "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd,supervisor/pd",
         ],
     ),
     ("aarch64-unknown-none-softfloat", &["--package=embedded-kernel", "--features=kernel"]),
