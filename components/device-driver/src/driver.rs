@@ -12,9 +12,10 @@ use iommu_protocol::{
 };
 
 use crate::{
-    Signal, Signals,
+    Notes, Signal, Signals,
     edu::{BUFFER_BYTES, Direction, Edu, FINISHED, Registers},
     failure::{DONE, Failure, Fault, Value, same},
+    notes::Note,
 };
 
 /// The slot of the region that the driver and its device share.
@@ -45,6 +46,8 @@ pub trait Machine {
     type Registers: Registers;
     /// The fault ring.
     type Ring: RingMemory;
+    /// What stays over restarts.
+    type Notes: Notes;
 
     /// Prints a line.
     fn report(&mut self, line: fmt::Arguments<'_>);
@@ -54,6 +57,12 @@ pub trait Machine {
 
     /// Signals the peer.
     fn notify_peer(&mut self);
+
+    /// Asks whoever restarts the driver to replace it.
+    fn ask_to_be_replaced(&mut self);
+
+    /// Does what kills the driver.
+    fn die(&mut self);
 }
 
 /// What a driver is made of.
@@ -77,6 +86,8 @@ pub struct Parts<M: Machine> {
     pub constants: DmaBuffer,
     /// The physical address of the peer's memory.
     pub peer_memory: u64,
+    /// What stays over restarts; without it the driver is not restarted.
+    pub notes: Option<M::Notes>,
 }
 
 /// Pieces of memory that checks use, a page each.
@@ -105,6 +116,16 @@ pub(crate) const REST_OFFSET: u64 = 4 * PAGE;
 pub(crate) struct Pattern(u64);
 
 impl Pattern {
+    /// The pattern that had `seed`.
+    pub(crate) const fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// What tells it from others.
+    pub(crate) const fn seed(self) -> u64 {
+        self.0
+    }
+
     /// The word at `index`.
     pub(crate) const fn word(self, index: usize) -> u64 {
         self.0 << 32 | index as u64
@@ -123,6 +144,9 @@ pub(crate) struct Driver<'s, M: Machine> {
     pub(crate) stream: u64,
     pub(crate) signals: &'s Signals,
     ring: FaultRing<M::Ring>,
+    pub(crate) notes: Option<M::Notes>,
+    /// The number of the last record that was taken from the ring.
+    seen: u64,
     /// The first record of the burst that was last expected.
     burst: Option<Record>,
     pieces: [Option<DmaBuffer>; PIECES],
@@ -138,7 +162,8 @@ impl<'s, M: Machine> Driver<'s, M> {
     /// # Errors
     /// What to report with, and why there is no connection.
     pub(crate) fn connect(parts: Parts<M>, signals: &'s Signals) -> Result<Self, (M, ClientError)> {
-        let Parts { name, machine, iommu, pci_host, edu, ring, memory, constants, peer_memory } = parts;
+        let Parts { name, machine, iommu, pci_host, edu, ring, memory, constants, peer_memory, notes } =
+            parts;
         let iommu = match Iommu::connect(iommu) {
             Ok(iommu) => iommu,
             Err(error) => return Err((machine, error)),
@@ -147,7 +172,9 @@ impl<'s, M: Machine> Driver<'s, M> {
         let (destination, memory) = memory.split(PAGE as usize);
         let (low, memory) = memory.split(PAGE as usize);
         let (high, rest) = memory.split(PAGE as usize);
-        Ok(Self {
+        let noted = |note: Note| notes.as_ref().map_or(0, |notes| notes.load(note as usize));
+        let (checks, patterns) = (noted(Note::Checks) as u32, noted(Note::Patterns));
+        let mut driver = Self {
             name,
             machine,
             iommu,
@@ -157,18 +184,57 @@ impl<'s, M: Machine> Driver<'s, M> {
             stream: 0,
             signals,
             ring: FaultRing::new(ring),
+            notes,
+            seen: 0,
             burst: None,
             pieces: [source, destination, low, high, constants].map(Some),
             rest,
             rest_pattern: Pattern(0),
-            patterns: 0,
-            checks: 0,
-        })
+            patterns,
+            checks,
+        };
+        driver.skip_faults();
+        Ok(driver)
+    }
+
+    /// Takes out of the ring what a predecessor has seen or not.
+    fn skip_faults(&mut self) {
+        for _ in 0..2 * CAPACITY {
+            match self.ring.poll() {
+                None => return,
+                Some(Event::Fault(record)) => self.seen = record.sequence,
+                Some(Event::Lost(_) | Event::LostByHardware(_)) => {}
+            }
+        }
+    }
+
+    /// The number of the last fault record that was taken from the ring.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// What was noted, in this life or before; zero at first.
+    pub(crate) fn noted(&self, note: Note) -> u64 {
+        self.notes.as_ref().map_or(0, |notes| notes.load(note as usize))
+    }
+
+    /// Notes something for this life and those after.
+    pub(crate) fn note(&mut self, note: Note, value: u64) {
+        if let Some(notes) = &mut self.notes {
+            notes.store(note as usize, value);
+        }
+    }
+
+    /// A digest of what the builder has patched into the program.
+    pub(crate) fn symbols(&self) -> u64 {
+        let bytes = self.name.bytes().chain(self.peer_memory.to_le_bytes());
+        bytes.fold(1, |sum: u64, byte| sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte))
     }
 
     /// Prints how a check ended: that it showed `what`, or what was found instead.
     pub(crate) fn tell(&mut self, what: fmt::Arguments<'_>, outcome: Result<(), Failure>) {
         self.checks += 1;
+        self.note(Note::Checks, self.checks.into());
         let name = self.name;
         match outcome {
             Ok(()) => self.machine.report(format_args!("ok {name}: {what}")),
@@ -185,15 +251,21 @@ impl<'s, M: Machine> Driver<'s, M> {
     /// A pattern that no memory of this system has yet.
     pub(crate) fn fresh(&mut self) -> Pattern {
         self.patterns += 1;
+        self.note(Note::Patterns, self.patterns);
         Pattern(self.stream << 16 | self.patterns)
     }
 
-    /// Takes `generation` as that of the grant of both regions, and fills the memory that no device is given.
-    pub(crate) fn adopt(&mut self, memory: u16, constants: u16) {
+    /// Takes these generations as those of the grants of both regions.
+    pub(crate) fn with_generations(&mut self, memory: u16, constants: u16) {
         for (index, piece) in self.pieces.iter_mut().enumerate() {
             let generation = if index == Piece::Constants as usize { constants } else { memory };
             *piece = piece.take().map(|buffer| buffer.with_generation(generation));
         }
+    }
+
+    /// Takes these generations as those of the grants of both regions, and fills the memory that no device is given.
+    pub(crate) fn adopt(&mut self, memory: u16, constants: u16) {
+        self.with_generations(memory, constants);
         self.rest_pattern = self.fresh();
         self.rest.fill(|index| self.rest_pattern.word(index));
     }
@@ -206,10 +278,15 @@ impl<'s, M: Machine> Driver<'s, M> {
 
     /// `piece`, filled with `pattern`.
     pub(crate) fn take(&mut self, piece: Piece, pattern: Pattern) -> Result<DmaBuffer, Failure> {
-        let taken = self.pieces[piece as usize].take();
-        let mut page = taken.ok_or(Failure::new("a page of memory", "ours", "lost by a check before"))?;
+        let mut page = self.take_as_is(piece)?;
         page.fill(|index| pattern.word(index));
         Ok(page)
+    }
+
+    /// `piece` with what is in it.
+    pub(crate) fn take_as_is(&mut self, piece: Piece) -> Result<DmaBuffer, Failure> {
+        let taken = self.pieces[piece as usize].take();
+        taken.ok_or(Failure::new("a page of memory", "ours", "lost by a check before"))
     }
 
     /// Gives `page` back as `piece`.
@@ -316,12 +393,16 @@ impl<'s, M: Machine> Driver<'s, M> {
     }
 
     /// The next record in the ring that is no rest of a burst seen before.
-    fn next_fault(&mut self) -> Result<Option<Record>, Failure> {
+    pub(crate) fn next_fault(&mut self) -> Result<Option<Record>, Failure> {
         for _ in 0..2 * CAPACITY {
             match self.ring.poll() {
                 None => return Ok(None),
-                Some(Event::Fault(record)) if self.is_rest(&record) => (),
-                Some(Event::Fault(record)) => return Ok(Some(record)),
+                Some(Event::Fault(record)) => {
+                    self.seen = record.sequence;
+                    if !self.is_rest(&record) {
+                        return Ok(Some(record));
+                    }
+                }
                 Some(Event::Lost(count)) => return Err(Failure::new("records overwritten", 0_u64, count)),
                 // Whose they were, nobody knows.
                 Some(Event::LostByHardware(_)) => (),

@@ -5,6 +5,9 @@
 //! another protection domain with another device. [`Task`] drives it from `main.rs`. The library knows no
 //! Microkit.
 //!
+//! Where a supervisor restarts the driver, the checks go on over many lives of it; what they need of the last
+//! one is in its [`Notes`].
+//!
 //! A driver has no clock. Where something may fail to come, a fault record say, it waits as long as an empty
 //! transfer of its device takes; whether the device itself and the peer ever answer is for the run's own time
 //! limit to say.
@@ -16,6 +19,8 @@ mod edu;
 mod failure;
 #[cfg(feature = "real")]
 mod mapped;
+mod marks;
+mod notes;
 mod signals;
 mod task;
 
@@ -25,6 +30,7 @@ pub use edu::{
     BUFFER_BYTES, DMA_MASK, Direction, Edu, FINISHED, Registers, TransferError, bus_address, register,
 };
 #[cfg(feature = "real")]
-pub use mapped::MappedRegisters;
+pub use mapped::{MappedNotes, MappedRegisters};
+pub use notes::{NOTES_WORDS, Notes};
 pub use signals::{Signal, Signals};
 pub use task::Task;

@@ -9,7 +9,8 @@ use core::{
 };
 
 use device_driver::{
-    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, MappedRegisters, Parts, Signal, Signals, Task, start,
+    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, MappedNotes, MappedRegisters, Parts, Signal, Signals, Task,
+    start,
 };
 use iommu_client::{Call, DmaBuffer, MappedRing};
 use iommu_protocol::Words;
@@ -20,12 +21,20 @@ use sel4_microkit::{
 };
 use serial::{PrintRing, Writer};
 
+/// An address in the page of the null pointer, in which nothing is ever mapped.
+const NOWHERE: usize = 8;
+
 static SIGNALS: Signals = Signals::new();
 
 #[protection_domain]
 fn init() -> impl Handler {
     let iommu = Channel::new(*var!(channel_iommu: usize = usize::MAX));
     let peer = Channel::new(*var!(channel_peer: usize = usize::MAX));
+    let parent = *var!(channel_parent: usize = usize::MAX);
+    let parent = (parent != usize::MAX).then(|| Channel::new(parent));
+    let notes = NonNull::new(*var!(notes: usize = 0) as *mut u64);
+    // SAFETY: the region is mapped readable and writable, a page, and named nowhere else.
+    let notes = notes.map(|at| unsafe { MappedNotes::new(at) });
     let interrupt = Channel::new(*var!(irq_edu: usize = usize::MAX));
     // SAFETY: the region is mapped as device memory and named nowhere else.
     let registers = unsafe { MappedRegisters::new(memory_region_symbol!(edu_registers: *mut u64)) };
@@ -40,7 +49,7 @@ fn init() -> impl Handler {
         unsafe { DmaBuffer::new(constants, *var!(constants_bytes: usize = 0), CONSTANTS_SLOT, 0, 0) };
     let parts = Parts {
         name: pd_name().unwrap_or("driver"),
-        machine: Microkit { output: output(), interrupt, peer },
+        machine: Microkit { output: output(), interrupt, peer, parent },
         iommu: Server(iommu),
         pci_host: Server(Channel::new(*var!(channel_pci_host: usize = usize::MAX))),
         edu: Edu::new(registers),
@@ -48,6 +57,7 @@ fn init() -> impl Handler {
         memory,
         constants,
         peer_memory: *var!(peer_dma_paddr: u64 = 0),
+        notes: notes.filter(|_| parent.is_some()),
     };
     Driver {
         task: start(parts, &SIGNALS),
@@ -84,11 +94,12 @@ impl<F: Future<Output = ()>> Handler for Driver<F> {
     }
 }
 
-/// Printing, the device's interrupt, the peer.
+/// Printing, the device's interrupt, the peer, the parent.
 struct Microkit {
     output: Writer<PrintRing>,
     interrupt: Channel,
     peer: Channel,
+    parent: Option<Channel>,
 }
 
 impl Machine for Microkit {
@@ -96,6 +107,7 @@ impl Machine for Microkit {
     type PciHost = Server;
     type Registers = MappedRegisters;
     type Ring = MappedRing;
+    type Notes = MappedNotes;
 
     fn report(&mut self, line: fmt::Arguments<'_>) {
         // Writing does not fail.
@@ -110,6 +122,18 @@ impl Machine for Microkit {
 
     fn notify_peer(&mut self) {
         self.peer.notify();
+    }
+
+    fn ask_to_be_replaced(&mut self) {
+        if let Some(parent) = self.parent {
+            parent.notify();
+        }
+    }
+
+    fn die(&mut self) {
+        let nowhere = core::ptr::without_provenance_mut::<u64>(NOWHERE);
+        // SAFETY: no memory is there, so that the access faults and nothing is written.
+        unsafe { nowhere.write_volatile(0) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! The checks, in their order.
 
 mod attached;
+mod lives;
 mod peer;
 mod refused;
 mod stopped;
@@ -15,6 +16,7 @@ use crate::{
     driver::{CONSTANTS_SLOT, DEVICE, Driver, MEMORY_SLOT, Machine, Parts},
     edu::{FINISHED, IDENTITY},
     failure::{Failure, Value, same},
+    notes::{Note, Stage},
 };
 
 /// The interrupt status that the driver begins with.
@@ -48,6 +50,11 @@ async fn run<M: Machine>(parts: Parts<M>, signals: &Signals) {
             return;
         }
     };
+    if Stage::of(driver.noted(Note::Stage)) != Stage::First {
+        driver.next_life().await;
+        driver.done();
+        return;
+    }
     driver.tell(format_args!("{CONNECTED}"), Ok(()));
     let outcome = driver.device().await;
     driver.tell(format_args!("the device answers and interrupts"), outcome);
@@ -79,6 +86,7 @@ impl<M: Machine> Driver<'_, M> {
             format_args!("at the end no other fault is recorded, and no other memory changed"),
             outcome,
         );
+        self.first_life();
     }
 
     async fn device(&mut self) -> Result<(), Failure> {

@@ -5,7 +5,9 @@ mod server;
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, ptr::NonNull, rc::Rc};
 
-use device_driver::{CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, Parts, Registers, Signal, Signals, start};
+use device_driver::{
+    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, Notes, Parts, Registers, Signal, Signals, start,
+};
 use iommu_client::{Call, DmaBuffer, RingMemory};
 use iommu_protocol::{Words, ring};
 
@@ -165,6 +167,7 @@ impl Machine for Port {
     type PciHost = PciPort;
     type Registers = Port;
     type Ring = Port;
+    type Notes = NoNotes;
 
     fn report(&mut self, line: fmt::Arguments<'_>) {
         self.with(|world, side| world.sides[side].lines.push(line.to_string()));
@@ -183,6 +186,27 @@ impl Machine for Port {
             assert!(!peer.pending.contains(&Signal::Peer), "two signals to the peer become one");
             peer.signal(Signal::Peer);
         });
+    }
+
+    fn ask_to_be_replaced(&mut self) {
+        unreachable!("nobody restarts this driver");
+    }
+
+    fn die(&mut self) {
+        unreachable!("nobody restarts this driver");
+    }
+}
+
+/// Nobody restarts these drivers.
+pub enum NoNotes {}
+
+impl Notes for NoNotes {
+    fn load(&self, _: usize) -> u64 {
+        match *self {}
+    }
+
+    fn store(&mut self, _: usize, _: u64) {
+        match *self {}
     }
 }
 
@@ -260,6 +284,7 @@ pub fn run(wrong: Wrong, schedule: Schedule) -> [Vec<String>; 2] {
             memory: buffer(side, 0),
             constants: buffer(side, 1),
             peer_memory: 0x4020_0000 - 0x10_0000 * side as u64,
+            notes: None,
         };
         start(parts, &signals[side])
     });
