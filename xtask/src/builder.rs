@@ -14,6 +14,7 @@ use crate::{
     image,
     policy::{self, PCI_BLOB, Policy, SERVER_BLOB},
     refusal::Refusal,
+    restart::{self, Supervisor, blob_name},
     rust_sel4,
     sdf::{self, Files, System},
     sdk,
@@ -76,6 +77,8 @@ pub struct Described {
     pub system: System,
     /// The names of the clients' protection domains.
     pub clients: Vec<String>,
+    /// The supervisors.
+    pub supervisors: Vec<Supervisor>,
 }
 
 /// A file that was read.
@@ -123,17 +126,27 @@ pub fn describe_for_sel4(
     board: &Board,
     folders: Vec<PathBuf>,
 ) -> Result<Described, Refusal> {
-    let generated = if policy.is_some() { vec![SERVER_BLOB.into(), PCI_BLOB.into()] } else { vec![] };
+    let policy = policy.map(|source| Policy::parse(&source.name, &source.text)).transpose()?;
+    let supervisors = policy.as_ref().map_or(vec![], Policy::supervisors);
+    let generated = generated(policy.is_some(), &supervisors);
     let mut system = System::parse(&system.name, &system.text, &Files { folders, generated })?;
     sdf::check::check(&system, board)?;
     let mut clients = vec![];
-    if let Some(source) = policy {
-        let policy = Policy::parse(&source.name, &source.text)?;
+    if let Some(policy) = policy {
         let checked = policy::check(&policy, &system, board)?;
         policy::compile(&checked, &mut system);
         clients = policy.client_pds();
     }
-    Ok(Described { system, clients })
+    Ok(Described { system, clients, supervisors })
+}
+
+/// The prefill files that the builder makes, of a system with a policy that has these supervisors.
+fn generated(with_policy: bool, supervisors: &[Supervisor]) -> Vec<String> {
+    if !with_policy {
+        return vec![];
+    }
+    let blobs = supervisors.iter().map(|supervisor| blob_name(&supervisor.pd));
+    [SERVER_BLOB, PCI_BLOB].map(str::to_string).into_iter().chain(blobs).collect()
 }
 
 impl Recipe {
@@ -154,8 +167,9 @@ impl Recipe {
         }
         match &self.kernel {
             Kernel::Embedded(kernel) => {
-                let described = describe(&source, policy.as_ref(), &board, folders)?;
+                let mut described = describe(&source, policy.as_ref(), &board, folders)?;
                 let programs = self.programs(&described.system)?;
+                restart::fill(&mut described.system, &described.supervisors, &programs)?;
                 let image = image::build(&described.system, &board, *config, &programs)?;
                 let kernel = match kernel {
                     Some(kernel) => kernel.clone(),
@@ -170,21 +184,27 @@ impl Recipe {
             }
             Kernel::Sel4(sel4) => {
                 let sdk = sdk::Sdk::open(&sel4.sdk, &self.board, &self.config)?;
-                let described = describe_for_sel4(&source, policy.as_ref(), &board, folders)?;
+                let mut described = describe_for_sel4(&source, policy.as_ref(), &board, folders)?;
                 let programs = match sel4.runtime {
                     Runtime::RustSel4 if self.programs.is_none() => {
                         self.rust_sel4_programs(&described.system, &sdk, sel4.rust_sel4.as_deref())?
                     }
                     _ => self.programs(&described.system)?,
                 };
-                self.pack(&described.system, &sdk, &programs)?;
+                restart::fill(&mut described.system, &described.supervisors, &programs)?;
+                self.pack(&described, &sdk, &programs)?;
                 Ok(described)
             }
         }
     }
 
-    /// Has the SDK's tool pack `system` of `programs`, from a folder that has what the builder made.
-    fn pack(&self, system: &System, sdk: &sdk::Sdk<'_>, programs: &HashMap<String, PathBuf>) -> Result<()> {
+    /// Has the SDK's tool pack the system of `programs`, from a folder that has what the builder made.
+    fn pack(
+        &self,
+        described: &Described,
+        sdk: &sdk::Sdk<'_>,
+        programs: &HashMap<String, PathBuf>,
+    ) -> Result<()> {
         // `output` lies in a folder that exists.
         let output = std::path::absolute(&self.output)?;
         let stage = output.with_extension("files");
@@ -194,8 +214,9 @@ impl Recipe {
                 format!("cannot copy {} to {}", program.display(), stage.join(name).display())
             })?;
         }
-        for prefill in system.regions.iter().filter_map(|region| region.prefill.as_ref()) {
-            if [SERVER_BLOB, PCI_BLOB].contains(&&*prefill.path)
+        let generated = generated(!described.clients.is_empty(), &described.supervisors);
+        for prefill in described.system.regions.iter().filter_map(|region| region.prefill.as_ref()) {
+            if generated.contains(&prefill.path)
                 && let Some(bytes) = &prefill.bytes
             {
                 let blob = stage.join(&prefill.path);

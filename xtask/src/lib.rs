@@ -9,6 +9,7 @@ pub mod image;
 pub mod policy;
 pub mod qemu;
 pub mod refusal;
+pub mod restart;
 pub mod rust_sel4;
 pub mod sdf;
 pub mod sdk;

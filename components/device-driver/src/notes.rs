@@ -33,6 +33,8 @@ pub(crate) enum Note {
     Before,
     /// What is in the device's buffer.
     Secret,
+    /// Where the device was to write.
+    Aim,
 }
 
 /// What the lives of a driver show.

@@ -24,8 +24,8 @@ const RESTART_REGISTERS: u64 = 1;
 
 #[protection_domain]
 fn init() -> impl Handler {
-    let at = memory_region_symbol!(children: *mut u8);
-    let bytes = *var!(children_bytes: usize = 0);
+    let at = memory_region_symbol!(policy: *mut u8);
+    let bytes = *var!(policy_bytes: usize = 0);
     // SAFETY: the region is mapped here read-only, for this many bytes, and nobody writes it.
     let blob = unsafe { slice::from_raw_parts(at.as_ptr().cast_const(), bytes) };
     let server = *var!(channel_iommu: usize = usize::MAX);

@@ -5,7 +5,8 @@ use iommu_server::policy::{MAX_CLIENTS, MAX_GRANTS};
 use toml::Spanned;
 
 use super::{
-    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, grants, pci, roles, supervisors,
+    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, pci, roles,
+    supervisors,
 };
 use crate::{
     board::Board,
@@ -88,6 +89,7 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
         _ => None,
     };
     calls::check(&context, &clients)?;
+    children::check(&context)?;
     let checked = Checked { server, server_blob, pci_host, units: source.unit.len(), clients, supervisors };
     let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
     if needed as u64 > region.bytes {

@@ -6,10 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::refusal::{Place, Refusal};
+use crate::{
+    refusal::{Place, Refusal},
+    restart::Supervisor as Supervised,
+};
 
 mod calls;
 mod check;
+mod children;
 mod compile;
 mod grants;
 mod pci;
@@ -209,6 +213,18 @@ impl Policy {
     /// The names of the clients' protection domains.
     pub fn client_pds(&self) -> Vec<String> {
         self.source.client.iter().map(|client| client.get_ref().pd.get_ref().clone()).collect()
+    }
+
+    /// The supervisors.
+    pub fn supervisors(&self) -> Vec<Supervised> {
+        let name = |name: &Spanned<String>| name.get_ref().clone();
+        let supervisors = self.source.supervisor.iter().map(Spanned::get_ref);
+        supervisors
+            .map(|of| Supervised {
+                pd: name(&of.pd),
+                clients: of.clients.get_ref().iter().map(name).collect(),
+            })
+            .collect()
     }
 
     /// Where `value` stands.
