@@ -34,7 +34,10 @@ global_asm!(
     "    adrp x0, {kept}",
     "    ldr x0, [x0, :lo12:{kept}]",
     "    mov sp, x0",
+    // A program that is built without floating point may have no right to its registers.
+    #[cfg(target_feature = "neon")]
     "    msr fpcr, xzr",
+    #[cfg(target_feature = "neon")]
     "    msr fpsr, xzr",
     "    mov x29, xzr",
     "    mov x30, xzr",
