@@ -34,6 +34,11 @@ global_asm!(
     "    adrp x0, {kept}",
     "    ldr x0, [x0, :lo12:{kept}]",
     "    mov sp, x0",
+    // A program that is built without floating point may have no right to its registers.
+    #[cfg(target_feature = "neon")]
+    "    msr fpcr, xzr",
+    #[cfg(target_feature = "neon")]
+    "    msr fpsr, xzr",
     "    mov x29, xzr",
     "    mov x30, xzr",
     "    bl {put_back}",
@@ -58,12 +63,6 @@ extern "C" fn keep(stack_pointer: usize) {
 
 /// Puts the data back, or stops by an undefined instruction, which the parent learns as a fault.
 extern "C" fn put_back() {
-    // A program without floating point may not even touch these.
-    #[cfg(target_feature = "neon")]
-    // SAFETY: they are as at the start of a program; whatever counted on others is not run any more.
-    unsafe {
-        asm!("msr fpcr, xzr", "msr fpsr, xzr", options(nostack, nomem));
-    }
     let kept = KEPT.0.get();
     // SAFETY: nothing else of the program runs, so that nobody changes it.
     let kept = unsafe { &*kept };
