@@ -67,8 +67,8 @@ impl fmt::Display for StartError {
             Self::NoRegionAddress(region) => {
                 write!(f, "region_paddr_{region:02} is not set: give it a setvar in the system description")
             }
-            Self::Client(client, error) => write!(f, "client {client} of the policy: {error:?}"),
-            Self::FirstSync(error) => write!(f, "the first invalidation failed: {error:?}"),
+            Self::Client(client, error) => write!(f, "client {client} of the policy: {error}"),
+            Self::FirstSync(error) => write!(f, "the first invalidation failed: {error}"),
         }
     }
 }

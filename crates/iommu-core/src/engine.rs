@@ -1,5 +1,7 @@
 //! The core: all objects, and the requests that ask or make.
 
+use core::fmt;
+
 use iommu_hal::{
     Clock, Fault, Geometry, IovaRange, PhysAddr, Rights, StreamId, TableMemory, Unit, UnitError,
 };
@@ -65,6 +67,29 @@ pub enum ConfigError {
     NoSuchDevice(u16),
     /// The device's list of reserved ranges is full.
     TooManyReserved,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRegion { base, bytes } => {
+                write!(f, "the region of {bytes:#x} bytes at {:#x} is not whole pages", base.0)
+            }
+            Self::AddressTooWide { base, bytes } => {
+                write!(
+                    f,
+                    "the region of {bytes:#x} bytes at {:#x} is beyond what a unit's tables name",
+                    base.0
+                )
+            }
+            Self::BadSlot(slot) => write!(f, "region slot {slot} is taken, or there is none"),
+            Self::NoSuchUnit(unit) => write!(f, "there is no unit {unit}"),
+            Self::StreamTaken(client) => write!(f, "client {} has its stream already", client.number()),
+            Self::TooManyDevices => f.write_str("more devices than a client may have"),
+            Self::NoSuchDevice(device) => write!(f, "there is no device {device}"),
+            Self::TooManyReserved => f.write_str("more reserved ranges than a device may have"),
+        }
+    }
 }
 
 /// How far a request has come.

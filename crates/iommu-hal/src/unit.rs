@@ -1,5 +1,7 @@
 //! What the layers above a backend know of an IOMMU.
 
+use core::fmt;
+
 use crate::{Clock, IovaRange, PhysAddr, TableMemory};
 
 /// A device as the IOMMU tells it apart: an SMMU StreamID, a PCI requester id under VT-d.
@@ -139,6 +141,20 @@ pub enum UnitError {
     CommandRejected(u8),
     /// An earlier error left the unit unusable; every stream is aborted as far as the hardware still obeys.
     OutOfOrder,
+}
+
+impl fmt::Display for UnitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { waiting_for, limit_ns } => {
+                write!(f, "waited {limit_ns} ns in vain for {waiting_for}")
+            }
+            Self::UnknownStream(stream) => write!(f, "there is no stream {:#x}", stream.0),
+            Self::Unsupported => f.write_str("the unit cannot walk tables of this shape"),
+            Self::CommandRejected(error) => write!(f, "the unit refused a command, error {error}"),
+            Self::OutOfOrder => f.write_str("the unit is out of order"),
+        }
+    }
 }
 
 /// One IOMMU, brought up: every stream that is not attached aborts.
