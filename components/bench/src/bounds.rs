@@ -1,11 +1,12 @@
 //! Driving every request that a client may send to the bounds of what it can cost.
 
 use iommu_client::{Call, ClientError};
-use iommu_protocol::{DeviceIndex, RegionSlot, Request};
+use iommu_protocol::{AllowStep, MAX_ALLOWED, MAX_COPIED, RegionSlot, Request, SpaceId, stats};
 
 use crate::{
     Time,
     meter::Between,
+    random::Random,
     session::{DEVICE, PAGE, Report, Rows, Session},
 };
 
@@ -25,6 +26,17 @@ const SHAPES: [(Rows, u64); 4] = [
     (Rows { first: FIRST, stride: 16 * PAGE, bytes: 9 * PAGE }, 192),
 ];
 
+/// Mappings side by side, as many as one COPY takes from: small enough to share tables; larger; blocks.
+const COPIED: [Rows; 3] = [
+    Rows { first: FIRST, stride: PAGE, bytes: PAGE },
+    Rows { first: FIRST, stride: 9 * PAGE, bytes: 9 * PAGE },
+    Rows { first: 1 << 21, stride: 1 << 21, bytes: 1 << 21 },
+];
+
+/// Mappings that one request copies at most, and ranges that a list has at most.
+const MOST_COPIED: u64 = MAX_COPIED as u64;
+const MOST_ALLOWED: u64 = MAX_ALLOWED as u64;
+
 /// One page in two.
 const DENSE: Rows = Rows { first: FIRST, stride: 2 * PAGE, bytes: PAGE };
 
@@ -43,6 +55,12 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
         self.attach()?;
         for _ in 0..FEW {
             self.fill(SCATTERED, 0, 1)?;
+            self.copy(SCATTERED, 1)?;
+            self.unmap_everything()?;
+        }
+        for rows in COPIED {
+            self.fill(rows, 0, MOST_COPIED)?;
+            self.copy(rows, MOST_COPIED)?;
             self.unmap_everything()?;
         }
         for (rows, count) in SHAPES {
@@ -56,7 +74,13 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
         let space = self.space;
         self.request(Request::Version)?;
         self.request(Request::RegionInfo { slot: RegionSlot(0) })?;
-        self.request(Request::DeviceInfo { device: DeviceIndex(0) })?;
+        self.request(Request::DeviceInfo { device: DEVICE })?;
+        self.request(Request::HwInfo { device: DEVICE, index: 0 })?;
+        for group in 0..stats::GROUPS {
+            self.request(Request::Stats { group, client: None })?;
+        }
+        self.request(Request::SpaceInfo { space })?;
+        self.request(Request::IovaRanges { space, index: 0 })?;
         let other = self.alloc()?;
         self.attach()?;
         self.request(Request::Replace { space: other, device: DEVICE })?;
@@ -81,13 +105,45 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
         Ok(())
     }
 
-    /// MAP where the server likes, in a space that has holes from its beginning on, all of them too small.
+    /// COPY of the `count` mappings of `rows`, which are side by side, to another space, and their UNMAP there.
+    fn copy(&mut self, rows: Rows, count: u64) -> Result<(), ClientError> {
+        let (source, flags) = (self.space, Self::flags(false));
+        let target = self.alloc()?;
+        let length = count * rows.bytes;
+        self.request(Request::Copy { target, source, flags, iova: 0, first: rows.first, length })?;
+        self.request(Request::IoasDestroy { space: target })?;
+        Ok(())
+    }
+
+    /// MAP where the server likes, in a space that has holes from its beginning on, all of them too small; also where
+    /// it may choose between the most ranges that a space can have, of which only the last has room.
     fn find_room(&mut self) -> Result<(), ClientError> {
         self.fill(DENSE, 0, TIMES)?;
         for _ in 0..FEW {
             self.map(None, 0, 2 * PAGE)?;
         }
-        self.unmap_everything()?;
+        let mut random = Random::NEW;
+        for _ in 0..TIMES {
+            let from = DENSE.at(random.below(TIMES));
+            self.request(Request::NextMapping { space: self.space, from })?;
+        }
+        for _ in 0..FEW {
+            self.allow(self.space)?;
+            self.map(None, 0, 2 * PAGE)?;
+        }
+        self.start_over()
+    }
+
+    /// Allows the most ranges that can be: all but the last are among the single pages.
+    fn allow(&mut self, space: SpaceId) -> Result<(), ClientError> {
+        let mut step = |step, first, last| self.request(Request::AllowIovas { space, step, first, last });
+        step(AllowStep::Begin, 0, 0)?;
+        let among = TIMES / MOST_ALLOWED;
+        for index in 1..MOST_ALLOWED {
+            step(AllowStep::Add, DENSE.at((index - 1) * among), DENSE.at(index * among) - 1)?;
+        }
+        step(AllowStep::Add, DENSE.at(TIMES), (1 << 32) - 1)?;
+        step(AllowStep::Commit, 0, 0)?;
         Ok(())
     }
 }

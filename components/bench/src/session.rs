@@ -112,11 +112,17 @@ impl<'a, C: Call, T: Time, B: Between, R: Report> Session<'a, C, T, B, R> {
         Ok(self.iommu.alloc_space()?.id())
     }
 
+    /// Both rights, at a fixed place or where the server likes.
+    #[inline]
+    pub const fn flags(fixed: bool) -> MapFlags {
+        MapFlags { read: true, write: true, fixed, resume: false }
+    }
+
     /// Maps `length` bytes of the region from `offset`, at `iova` or, at `None`, where the server likes.
     #[inline]
     pub fn map(&mut self, iova: Option<u64>, offset: u64, length: u64) -> Result<u64, ClientError> {
-        let flags = MapFlags { read: true, write: true, fixed: iova.is_some(), resume: false };
-        let (space, generation, iova) = (self.space, self.generation, iova.unwrap_or(0));
+        let (flags, iova) = (Self::flags(iova.is_some()), iova.unwrap_or(0));
+        let (space, generation) = (self.space, self.generation);
         self.request(Request::Map { space, slot: REGION, generation, flags, iova, offset, length })
     }
 

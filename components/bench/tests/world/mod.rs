@@ -9,7 +9,7 @@ use std::{
 
 use bench::{Neighbour, Neighbours, Report, Time};
 use iommu_client::Call;
-use iommu_protocol::{Opcode, Request, SpaceId, Status, VERSION, Words};
+use iommu_protocol::{AllowStep, Opcode, Request, SpaceId, Status, VERSION, Words};
 
 /// What a message with `opcode` takes.
 pub fn price(opcode: Opcode) -> u64 {
@@ -36,6 +36,8 @@ struct Client {
     /// By first address: the last one.
     spaces: BTreeMap<u16, BTreeMap<u64, u64>>,
     attached: Option<u16>,
+    /// Ranges that were added to the list of each space.
+    allowed: BTreeMap<u16, u64>,
     named: u16,
 }
 
@@ -81,6 +83,36 @@ impl World {
             Request::Version => Words::new([VERSION]),
             Request::RegionInfo { .. } => Words::new([3 | 1 << 16, 0x60_0000]),
             Request::DeviceInfo { .. } => Words::new([16, 0, 0]),
+            Request::HwInfo { .. } | Request::Stats { .. } => Words::new([1, 2, 3, 4]),
+            Request::SpaceInfo { space: id } => {
+                client.space(id)?;
+                Words::new([id.0.into(), (1 << 44) - 1, 1 << 12])
+            }
+            Request::IovaRanges { space: id, .. } => {
+                client.space(id)?;
+                Words::new([0, (1 << 44) - 1, 1, 0x1000])
+            }
+            Request::AllowIovas { space: id, step, .. } => {
+                let added = client.allowed.entry(id.0).or_default();
+                match step {
+                    AllowStep::Begin => *added = 0,
+                    AllowStep::Add => *added += 1,
+                    AllowStep::Commit => assert_eq!(*added, 8),
+                }
+                Words::new([])
+            }
+            Request::NextMapping { space: id, from } => {
+                let mut above = client.space(id)?.range(from..);
+                let (&first, &last) = above.next().ok_or(Status::NotMapped)?;
+                Words::new([first, last, 0, 3 << 16])
+            }
+            Request::Copy { target, source, first, length, .. } => {
+                let copied: Vec<_> =
+                    client.space(source)?.range(first..first + length).map(|(&a, &b)| (a, b)).collect();
+                assert_eq!(copied.iter().map(|(first, last)| last - first + 1).sum::<u64>(), length);
+                client.space(target)?.extend(copied);
+                Words::new([first, length])
+            }
             Request::IoasAlloc => {
                 client.named += 1;
                 client.spaces.insert(client.named, BTreeMap::new());
