@@ -26,6 +26,7 @@ fn among(world: &Shared, neighbours: u8) -> Lines {
 fn of_clients() -> impl Iterator<Item = Opcode> {
     let others = [
         Opcode::IsAttached,
+        Opcode::NextWithdrawn,
         Opcode::Teardown,
         Opcode::Hold,
         Opcode::Revoke,

@@ -40,6 +40,10 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                 Request::IsAttached { stream } => {
                     Answer::ok([self.core.is_attached(iommu_hal::StreamId(stream)).into()])
                 }
+                Request::NextWithdrawn => {
+                    let stream = self.core.next_withdrawn();
+                    Answer::ok([stream.is_some().into(), stream.map_or(0, |stream| stream.0).into()])
+                }
                 _ => Answer::refuse(Status::NotAllowed),
             },
             Some(&Peer::Supervisor(number)) => self.supervisor_call(number, *request),

@@ -251,6 +251,8 @@ fn bus_mastering_goes_even_when_the_hardware_does_not_confirm_a_detach() {
         let answer = world.call(ALICE, request);
         assert_eq!((answer.status, answer.notify), (Status::HardwareTimeout, one(PCI_HOST)), "{request:?}");
         assert_eq!(world.ok(PCI_HOST, Request::IsAttached { stream: ALICES_DEVICE.0 }).as_slice(), [0]);
+        assert_eq!(world.ok(PCI_HOST, Request::NextWithdrawn).as_slice(), [1, ALICES_DEVICE.0.into()]);
+        assert_eq!(world.ok(PCI_HOST, Request::NextWithdrawn).as_slice(), [0, 0]);
     }
     let mut world = World::new();
     let refused = world.call(ALICE, Request::Detach { device: DeviceIndex(0) });

@@ -233,6 +233,15 @@ fn the_pci_host_asks_what_is_attached_and_nothing_else() {
     assert_eq!(world.ok(PCI_HOST, asks(STRANGER)).as_slice(), [0]);
     assert_eq!(world.status(PCI_HOST, Request::IoasAlloc), Status::NotAllowed);
     assert_eq!(world.status(ALICE, asks(ALICES_DEVICE)), Status::NotAllowed);
+    assert_eq!(world.status(ALICE, Request::NextWithdrawn), Status::NotAllowed);
+    // What is attached again is not withdrawn.
+    let space = world.ok(ALICE, Request::DeviceInfo { device: DeviceIndex(0) }).get(2) as u16;
+    world.ok(ALICE, Request::Detach { device: DeviceIndex(0) });
+    world.ok(ALICE, Request::Attach { space: SpaceId(space), device: DeviceIndex(0) });
+    assert_eq!(world.ok(PCI_HOST, Request::NextWithdrawn).as_slice(), [0, 0]);
+    world.ok(ALICE, Request::Detach { device: DeviceIndex(0) });
+    assert_eq!(world.ok(PCI_HOST, Request::NextWithdrawn).as_slice(), [1, ALICES_DEVICE.0.into()]);
+    assert_eq!(world.ok(PCI_HOST, Request::NextWithdrawn).as_slice(), [0, 0]);
     for channel in [NOBODY, 61, 62, 255] {
         assert_eq!(world.status(channel, Request::Version), Status::NotAllowed);
     }

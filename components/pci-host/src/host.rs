@@ -14,6 +14,9 @@ use crate::{
     policy::{FunctionEntry, MAX_CHANNEL, MAX_FUNCTIONS, PciPolicy},
 };
 
+/// More streams than the server has to name in a row: the devices of all its clients.
+pub const MAX_WITHDRAWN: usize = 512;
+
 /// The PCI host over a configuration space.
 #[derive(Debug)]
 pub struct Host<'a, C> {
@@ -152,13 +155,23 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
         }
     }
 
-    /// Follows the server's signal that a function may no longer be attached: clears bus mastering of each one
-    /// that it does not confirm. One call for each function that is a bus master.
+    /// Follows the server's signal that functions may no longer be attached: clears bus mastering of each one that it
+    /// names; of all, where it names more than there can be or does not answer as it should.
     pub fn settle(&mut self, server: &mut impl Call) {
+        for _ in 0..MAX_WITHDRAWN {
+            match next_withdrawn(server) {
+                Some(Some(stream)) => self.withdraw(|entry| entry.stream == stream),
+                Some(None) => return,
+                None => break,
+            }
+        }
+        self.withdraw(|_| true);
+    }
+
+    /// Clears bus mastering of the functions that `leaves` names.
+    fn withdraw(&mut self, leaves: impl Fn(&FunctionEntry) -> bool) {
         for (entry, usable) in self.policy.functions.iter().zip(self.usable) {
-            let confirmed =
-                !usable || !self.is_bus_master(entry) || is_attached(server, entry.stream).unwrap_or(false);
-            if !confirmed {
+            if usable && leaves(entry) && self.is_bus_master(entry) {
                 self.set_bus_master(entry, false);
             }
         }
@@ -171,6 +184,17 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
     fn set_bus_master(&mut self, entry: &FunctionEntry, on: bool) {
         let (clear, set) = if on { (0, COMMAND_BUS_MASTER) } else { (COMMAND_BUS_MASTER, 0) };
         config::change_command(&mut self.config, Requester(entry.requester), clear, set);
+    }
+}
+
+/// Asks the IOMMU server which stream is to be withdrawn, if any is; `None` where its reply says neither.
+fn next_withdrawn(server: &mut impl Call) -> Option<Option<u32>> {
+    let (opcode, words) = ServerRequest::NextWithdrawn.encode();
+    let (label, words) = server.call(opcode.label(), &words);
+    match (ServerStatus::from_label(label)?, words.as_slice()) {
+        (ServerStatus::Ok, [0, _]) => Some(None),
+        (ServerStatus::Ok, [1, stream]) => u32::try_from(*stream).ok().map(Some),
+        _ => None,
     }
 }
 

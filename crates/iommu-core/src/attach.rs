@@ -66,6 +66,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         };
         self.clients[client.number()].devices[usize::from(device)].attachment = attachment;
         held.holds().for_each(|slot| self.refresh(client, slot));
+        self.withdraw(client, device);
         match attachment {
             Attachment::None => Ok(()),
             _ => blocked.map_err(Refusal::from),
@@ -88,6 +89,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             Ok(()) => Attachment::Stopped(slot),
             Err(_) => Attachment::Unsettled(slot, None),
         };
+        self.withdraw(client, device);
         blocked.map_err(Refusal::from)
     }
 
@@ -155,6 +157,9 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             Err(_) => object.attachment = Attachment::Unsettled(new, old),
         }
         [Some(new), old].into_iter().flatten().for_each(|slot| self.refresh(client, slot));
+        if pointed.is_err() {
+            self.withdraw(client, device);
+        }
         pointed.map_err(Refusal::from)
     }
 }

@@ -14,6 +14,7 @@ use crate::hardware::Hardware;
 use crate::quota::{Account, Quota};
 use crate::region::{Grant, RegionInfo};
 use crate::space::{SpaceId, Spaces};
+use crate::withdrawn::Places;
 use crate::{ClientId, MAX_CLIENTS, MAX_SPACES_PER_CLIENT, MAX_STREAMS, MAX_UNITS, Refusal, Resource};
 
 /// The memory of a [`Core`], but for table frames. All zero in [`Storage::NEW`], so that a static lies in `.bss`.
@@ -115,6 +116,7 @@ pub struct Core<'a, U, M, C> {
     pub(crate) clients: &'a mut [Client; MAX_CLIENTS],
     pub(crate) spaces: &'a mut Spaces,
     pub(crate) streams: &'a mut Streams,
+    pub(crate) withdrawn: Places,
     pub(crate) hardware: Hardware<U, M, C>,
 }
 
@@ -140,6 +142,7 @@ impl<'a, U: Unit, M: TableMemory, C: Clock> Core<'a, U, M, C> {
             clients: &mut storage.clients,
             spaces: &mut storage.spaces,
             streams: &mut storage.streams,
+            withdrawn: Places::NONE,
             hardware: Hardware::new(units, memory, clock)?,
         })
     }

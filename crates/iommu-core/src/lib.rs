@@ -36,6 +36,7 @@ mod space;
 mod tests;
 pub mod tree;
 mod unmap;
+mod withdrawn;
 
 pub use client::ClientId;
 pub use copy::CopyRequest;

@@ -180,6 +180,8 @@ pub enum Opcode {
     Regrant = 24,
     /// [`Request::SpaceInfo`].
     SpaceInfo = 25,
+    /// [`Request::NextWithdrawn`].
+    NextWithdrawn = 26,
 }
 
 /// A request, decoded. Bits that no field takes are reserved and must be zero.
@@ -382,6 +384,10 @@ pub enum Request {
         /// The space.
         space: SpaceId,
     },
+    /// For the PCI host alone, once it is signalled: asks for a function that was detached or stopped since it last
+    /// asked, and is not attached again: its bus mastering is to be withdrawn. No words. Reply: word 0 one if there
+    /// is one, word 1 its stream id, else zero.
+    NextWithdrawn,
     /// A supervisor's: gives a withdrawn grant back. Words as [`Request::Revoke`]. Reply: word 0 the generation.
     Regrant {
         /// The client.
@@ -440,6 +446,7 @@ impl Request {
             }
             Self::SpaceInfo { space } => (Opcode::SpaceInfo, Words::new([space.0.into()])),
             Self::Claim => (Opcode::Claim, Words::new([])),
+            Self::NextWithdrawn => (Opcode::NextWithdrawn, Words::new([])),
             Self::Teardown { client } => (Opcode::Teardown, Words::new([client.0.into()])),
             Self::Hold { client, deadline_ms } => {
                 (Opcode::Hold, Words::new([u64::from(client.0) | u64::from(deadline_ms) << 32]))
@@ -521,6 +528,7 @@ impl Request {
             Opcode::Stats => Self::Stats { group: low, client: high.checked_sub(1).map(ClientIndex) },
             Opcode::SpaceInfo => Self::SpaceInfo { space: SpaceId(low) },
             Opcode::Claim => Self::Claim,
+            Opcode::NextWithdrawn => Self::NextWithdrawn,
             Opcode::Teardown => Self::Teardown { client: ClientIndex(low) },
             Opcode::Hold => Self::Hold { client: ClientIndex(low), deadline_ms: (w0 >> 32) as u32 },
             Opcode::Revoke => Self::Revoke { client: ClientIndex(low), slot: RegionSlot(high) },
@@ -532,7 +540,7 @@ impl Request {
 
 impl Opcode {
     /// Every opcode, in the order of its number.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Version,
         Self::IoasAlloc,
         Self::IoasDestroy,
@@ -558,6 +566,7 @@ impl Opcode {
         Self::Revoke,
         Self::Regrant,
         Self::SpaceInfo,
+        Self::NextWithdrawn,
     ];
 
     /// The opcode of a request's label.
@@ -573,7 +582,7 @@ impl Opcode {
     /// The number of words that the request has.
     pub const fn words(self) -> usize {
         match self {
-            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim => 0,
+            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim | Self::NextWithdrawn => 0,
             Self::NextMapping => 2,
             Self::Unmap | Self::AllowIovas => 3,
             Self::Map | Self::Copy => 4,
@@ -584,7 +593,9 @@ impl Opcode {
     /// Bits of word 0, where there is one, that must be zero.
     const fn reserved_bits(self) -> u64 {
         match self {
-            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim | Self::Map => 0,
+            Self::Version | Self::IoasAlloc | Self::Reset | Self::Claim | Self::NextWithdrawn | Self::Map => {
+                0
+            }
             Self::Copy => 0xffff << 32,
             Self::Hold => 0xffff << 16,
             Self::Attach

@@ -27,7 +27,7 @@ const COPY: Request = Request::Copy {
 const ALLOW: Request =
     Request::AllowIovas { space: SpaceId(3), step: AllowStep::Add, first: 0x1000, last: 0x1fff };
 
-const GOLDEN: [(Request, u64, &[u64]); 25] = [
+const GOLDEN: [(Request, u64, &[u64]); 26] = [
     (Request::Version, 1, &[]),
     (Request::IoasAlloc, 2, &[]),
     (Request::IoasDestroy { space: SpaceId(0xabcd) }, 3, &[0xabcd]),
@@ -53,6 +53,7 @@ const GOLDEN: [(Request, u64, &[u64]); 25] = [
     (Request::Revoke { client: ClientIndex(9), slot: RegionSlot(1) }, 23, &[0x0001_0009]),
     (Request::Regrant { client: ClientIndex(9), slot: RegionSlot(1) }, 24, &[0x0001_0009]),
     (Request::SpaceInfo { space: SpaceId(0xabcd) }, 25, &[0xabcd]),
+    (Request::NextWithdrawn, 26, &[]),
 ];
 
 #[test]
@@ -117,7 +118,7 @@ fn every_reserved_bit_is_refused() {
 
 #[test]
 fn unknown_labels_are_refused() {
-    for label in [0, 26, u64::MAX] {
+    for label in [0, 27, u64::MAX] {
         assert_eq!(Request::decode(label, &Words::new([])), Err(MessageError::UnknownLabel(label)));
     }
 }
