@@ -54,11 +54,6 @@ impl Elf {
         Self { machine: 183, kind: 2, entry: CODE, segments, code: vec![], symbols }
     }
 
-    /// The address of `symbol`.
-    pub fn address(&self, symbol: &str) -> u64 {
-        self.symbols.iter().find(|(name, ..)| name == symbol).unwrap().1
-    }
-
     /// The file: header, program headers, data, symbols, their names, section headers.
     pub fn bytes(&self) -> Vec<u8> {
         let mut file = Words::default();
