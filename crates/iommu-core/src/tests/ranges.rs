@@ -64,6 +64,7 @@ fn what_a_device_reserves_is_not_mapped_while_it_is_attached() {
     core.map(B, &fixed(bobs, DOORBELL, 0, PAGE)).unwrap();
     request(&mut core, &machine, |core| core.detach(A, 0)).unwrap();
     request(&mut core, &machine, |core| core.map(A, &at(DOORBELL, PAGE))).expect("detached");
+    assert!(core.clients[A.number()].plain_space(id).is_some(), "and the short way again");
 }
 
 #[test]
