@@ -136,6 +136,26 @@ impl Child {
         })
     }
 
+    /// The id that its parent knows it by.
+    pub const fn id(&self) -> u8 {
+        self.id
+    }
+
+    /// Where it is restarted.
+    pub const fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// Its place among the supervisor's clients, if it is one.
+    pub const fn client(&self) -> Option<u8> {
+        self.client
+    }
+
+    /// The channel on which it asks to be replaced, if it can.
+    pub const fn channel(&self) -> Option<u8> {
+        self.channel
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
