@@ -102,6 +102,13 @@ impl<M: Machine, C: Call> Supervisor<M, C> {
         }
     }
 
+    /// The server has signalled: a deadline has passed.
+    pub fn unclaimed(&mut self) {
+        self.machine.report(format_args!(
+            "the IOMMU server has ended what a replaced driver had: it was not claimed within {HOLD_MS} ms"
+        ));
+    }
+
     fn replace(&mut self, index: usize) {
         if !self.held(index) || !self.stopped(index) {
             return;

@@ -29,7 +29,8 @@ fn init() -> impl Handler {
     // SAFETY: the region is mapped here read-only, for this many bytes, and nobody writes it.
     let blob = unsafe { slice::from_raw_parts(at.as_ptr().cast_const(), bytes) };
     let server = *var!(channel_iommu: usize = usize::MAX);
-    let server = (server != usize::MAX).then(|| Server(Channel::new(server)));
+    let channel = (server != usize::MAX).then(|| Channel::new(server));
+    let server = channel.map(Server);
     let mut machine = Microkit { output: output() };
     let started = match policy::parse(blob) {
         Ok(children) => Supervisor::new(machine, server, children).map_err(|(mut machine, error)| {
@@ -40,7 +41,7 @@ fn init() -> impl Handler {
             Err(())
         }
     };
-    Parent { supervisor: started.ok() }
+    Parent { supervisor: started.ok(), server: channel }
 }
 
 /// What this protection domain prints into: the ring that the system description gives it, if any.
@@ -55,6 +56,7 @@ fn output() -> Writer<PrintRing> {
 
 struct Parent {
     supervisor: Option<Supervisor<Microkit, Server>>,
+    server: Option<Channel>,
 }
 
 impl Handler for Parent {
@@ -62,6 +64,9 @@ impl Handler for Parent {
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Self::Error> {
         if let Some(supervisor) = &mut self.supervisor {
+            if self.server.is_some_and(|server| channels.contains(server)) {
+                supervisor.unclaimed();
+            }
             supervisor.signalled(|id| channels.contains(Channel::new(id.into())));
         }
         Ok(())

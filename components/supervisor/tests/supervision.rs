@@ -239,6 +239,14 @@ fn a_driver_that_asks_often_does_not_fill_the_console() {
 }
 
 #[test]
+fn a_deadline_that_has_passed_is_said() {
+    let world = World::default();
+    supervisor(&world).unclaimed();
+    let said = "the IOMMU server has ended what a replaced driver had: it was not claimed within 5000 ms";
+    assert_eq!(world.take(), (vec![], vec![said.to_string()]));
+}
+
+#[test]
 fn an_unknown_child_is_said() {
     let world = World::default();
     supervisor(&world).died(9, Fault { label: 77, words: [0; 4] });

@@ -51,6 +51,16 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Refusal> {
                 ),
             ));
         }
+        if let Some(child) = children.iter().find(|child| child.passive) {
+            return Err(policy.refuse(
+                name,
+                format!(
+                    "the child '{}' is passive: restarted, it would have no scheduling context to run on; remove \
+                     passive=\"true\"",
+                    child.name
+                ),
+            ));
+        }
     }
     Ok(())
 }
