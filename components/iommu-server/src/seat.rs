@@ -1,6 +1,7 @@
 //! Who is behind a channel, and how a client fares.
 
 use iommu_core::ClientId;
+use iommu_hal::StreamId;
 
 use heapless::Vec;
 
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Roll {
     pub(crate) seats: Vec<Seat, MAX_CLIENTS>,
+    /// Of every device, sorted by [`Watched::key`].
     pub(crate) watched: Vec<Watched, MAX_DEVICES>,
     /// The clients of supervisors: the supervisor's number, the client's.
     pub(crate) wards: Vec<(u8, u8), MAX_CLIENTS>,
@@ -23,6 +25,11 @@ pub struct Roll {
 impl Roll {
     /// Nobody.
     pub const NEW: Self = Self { seats: Vec::new(), watched: Vec::new(), wards: Vec::new() };
+
+    /// Which of [`Roll::watched`] is of `stream` of the unit at index `unit`.
+    pub(crate) fn watched(&self, unit: usize, stream: StreamId) -> Option<usize> {
+        self.watched.binary_search_by_key(&(unit as u8, stream), Watched::key).ok()
+    }
 }
 
 /// Who is behind a channel.

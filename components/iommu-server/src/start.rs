@@ -189,6 +189,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             assert!(room, "no more clients than a policy holds");
             self.refresh_peer(client);
         }
+        self.roll.watched.sort_unstable_by_key(Watched::key);
         for (index, entry) in policy.clients.iter().enumerate() {
             if entry.predecessor != NO_CLIENT {
                 self.roll.seats[index].partner = ClientId::new(entry.predecessor.into());

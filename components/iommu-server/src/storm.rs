@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use iommu_core::{ClientId, Refusal};
+use iommu_core::{ClientId, MAX_DEVICES, Refusal};
 use iommu_hal::{Clock, Registers, SharedPage, StreamId, TableMemory};
 
 use crate::{
@@ -35,6 +35,11 @@ impl Watched {
         Self { unit, stream, receiver, limit, since_ns: 0, count: 0 }
     }
 
+    /// What the entries are sorted by.
+    pub(crate) const fn key(&self) -> (u8, StreamId) {
+        (self.unit, self.stream)
+    }
+
     /// Counts `faults` at `now_ns`; whether they are too many.
     fn count(&mut self, faults: u64, now_ns: u64) -> bool {
         if now_ns.saturating_sub(self.since_ns) >= WINDOW_NS {
@@ -55,12 +60,12 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     ) {
         let Some(burst) = burst else { return };
         let stream = burst.stream();
-        let watched =
-            self.roll.watched.iter_mut().find(|of| (usize::from(of.unit), of.stream) == (unit, stream));
+        let watched = self.roll.watched(unit, stream);
         let owner = self.core.owner_of(unit, stream);
         let (Some(watched), Some((client, device))) = (watched, owner) else {
             return self.unowned(&burst, log);
         };
+        let watched = &mut self.roll.watched[watched];
         let (receiver, index) = watched.receiver.unwrap_or((client, device));
         let storm = watched.count(burst.count(), burst.time_ns());
         let (count, limit) = (watched.count, watched.limit);
@@ -133,11 +138,16 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
 
     /// Has the rings say which devices of `client` are stopped.
     pub(crate) fn show_stopped(&mut self, client: ClientId) {
-        for watched in &self.roll.watched {
-            let owner = self.core.owner_of(watched.unit.into(), watched.stream);
-            let Some((_, device)) = owner.filter(|(owner, _)| *owner == client) else { continue };
-            let stopped = self.core.device_info(client, device).is_ok_and(|info| info.stopped.is_some());
-            for (to, index) in watched.receiver.into_iter().chain([(client, device)]) {
+        for device in 0..MAX_DEVICES as u16 {
+            let (Ok(unit), Ok(info)) =
+                (self.core.unit_of(client, device), self.core.device_info(client, device))
+            else {
+                break;
+            };
+            let stopped = info.stopped.is_some();
+            let watched = self.roll.watched(unit, info.stream);
+            let receiver = watched.and_then(|watched| self.roll.watched[watched].receiver);
+            for (to, index) in receiver.into_iter().chain([(client, device)]) {
                 if let Some(ring) = &mut self.rings[to.number()] {
                     ring.set_stopped(index, stopped);
                 }

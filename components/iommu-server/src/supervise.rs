@@ -41,8 +41,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                     Answer::ok([self.core.is_attached(iommu_hal::StreamId(stream)).into()])
                 }
                 Request::NextWithdrawn => {
-                    let stream = self.core.next_withdrawn();
-                    Answer::ok([stream.is_some().into(), stream.map_or(0, |stream| stream.0).into()])
+                    let next = self.core.next_withdrawn();
+                    Answer::ok(next.map_or([0, 0], |(stream, more)| [1 + u64::from(more), stream.0.into()]))
                 }
                 _ => Answer::refuse(Status::NotAllowed),
             },

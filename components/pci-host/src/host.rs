@@ -24,13 +24,17 @@ pub struct Host<'a, C> {
     policy: PciPolicy<'a>,
     /// Per function of the policy: it is placed and decodes memory.
     usable: [bool; MAX_FUNCTIONS],
+    /// The functions of the policy that are bus masters, a bit each.
+    masters: u64,
 }
+
+const _: () = assert!(MAX_FUNCTIONS <= u64::BITS as usize);
 
 impl<'a, C: ConfigSpace> Host<'a, C> {
     /// Clears bus mastering of every function on every bus, then makes those of `policy` ready. `report` gets a
     /// line for each function that there is or should be.
     pub fn bring_up(config: C, policy: PciPolicy<'a>, report: &mut impl FnMut(fmt::Arguments<'_>)) -> Self {
-        let mut host = Self { config, policy, usable: [false; MAX_FUNCTIONS] };
+        let mut host = Self { config, policy, usable: [false; MAX_FUNCTIONS], masters: 0 };
         for bus in 0..host.config.buses() {
             for device in 0..DEVICES_PER_BUS {
                 host.quiet_device(bus << 8 | device << 3, report);
@@ -113,9 +117,9 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
         }
         let status = match request {
             _ if !self.usable[index] => Status::NotUsable,
-            Request::Enable { .. } => self.enable(server, entry),
+            Request::Enable { .. } => self.enable(server, index),
             _ => {
-                self.set_bus_master(entry, false);
+                self.set_bus_master(index, false);
                 Status::Ok
             }
         };
@@ -144,10 +148,10 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
         }
     }
 
-    fn enable(&mut self, server: &mut impl Call, entry: &FunctionEntry) -> Status {
-        match is_attached(server, entry.stream) {
+    fn enable(&mut self, server: &mut impl Call, index: usize) -> Status {
+        match is_attached(server, self.policy.functions[index].stream) {
             Some(true) => {
-                self.set_bus_master(entry, true);
+                self.set_bus_master(index, true);
                 Status::Ok
             }
             Some(false) => Status::NotAttached,
@@ -159,10 +163,15 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
     /// names; of all, where it names more than there can be or does not answer as it should.
     pub fn settle(&mut self, server: &mut impl Call) {
         for _ in 0..MAX_WITHDRAWN {
-            match next_withdrawn(server) {
-                Some(Some(stream)) => self.withdraw(|entry| entry.stream == stream),
-                Some(None) => return,
-                None => break,
+            if self.masters == 0 {
+                return;
+            }
+            let Some((stream, more)) = next_withdrawn(server) else { break };
+            if let Some(stream) = stream {
+                self.withdraw(|entry| entry.stream == stream);
+            }
+            if !more {
+                return;
             }
         }
         self.withdraw(|_| true);
@@ -170,9 +179,12 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
 
     /// Clears bus mastering of the functions that `leaves` names.
     fn withdraw(&mut self, leaves: impl Fn(&FunctionEntry) -> bool) {
-        for (entry, usable) in self.policy.functions.iter().zip(self.usable) {
-            if usable && leaves(entry) && self.is_bus_master(entry) {
-                self.set_bus_master(entry, false);
+        let mut masters = self.masters;
+        while masters != 0 {
+            let index = masters.trailing_zeros() as usize;
+            masters &= masters - 1;
+            if leaves(&self.policy.functions[index]) {
+                self.set_bus_master(index, false);
             }
         }
     }
@@ -181,19 +193,28 @@ impl<'a, C: ConfigSpace> Host<'a, C> {
         config::command(&mut self.config, Requester(entry.requester)) & COMMAND_BUS_MASTER != 0
     }
 
-    fn set_bus_master(&mut self, entry: &FunctionEntry, on: bool) {
+    fn set_bus_master(&mut self, index: usize, on: bool) {
         let (clear, set) = if on { (0, COMMAND_BUS_MASTER) } else { (COMMAND_BUS_MASTER, 0) };
-        config::change_command(&mut self.config, Requester(entry.requester), clear, set);
+        config::change_command(
+            &mut self.config,
+            Requester(self.policy.functions[index].requester),
+            clear,
+            set,
+        );
+        self.masters = if on { self.masters | 1 << index } else { self.masters & !(1 << index) };
     }
 }
 
-/// Asks the IOMMU server which stream is to be withdrawn, if any is; `None` where its reply says neither.
-fn next_withdrawn(server: &mut impl Call) -> Option<Option<u32>> {
+/// Asks the IOMMU server which stream is to be withdrawn, if any is, and whether there may be more; `None` where its
+/// reply says neither.
+fn next_withdrawn(server: &mut impl Call) -> Option<(Option<u32>, bool)> {
     let (opcode, words) = ServerRequest::NextWithdrawn.encode();
     let (label, words) = server.call(opcode.label(), &words);
     match (ServerStatus::from_label(label)?, words.as_slice()) {
-        (ServerStatus::Ok, [0, _]) => Some(None),
-        (ServerStatus::Ok, [1, stream]) => u32::try_from(*stream).ok().map(Some),
+        (ServerStatus::Ok, [0, _]) => Some((None, false)),
+        (ServerStatus::Ok, [count @ (1 | 2), stream]) => {
+            u32::try_from(*stream).ok().map(|stream| (Some(stream), *count == 2))
+        }
         _ => None,
     }
 }

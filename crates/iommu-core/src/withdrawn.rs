@@ -15,6 +15,10 @@ impl Places {
         self.0[place / 64] |= 1 << (place % 64);
     }
 
+    fn is_empty(&self) -> bool {
+        self.0 == Self::NONE.0
+    }
+
     /// Takes out the lowest.
     fn pop(&mut self) -> Option<usize> {
         let (index, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
@@ -25,13 +29,13 @@ impl Places {
 }
 
 impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
-    /// A stream that was detached or stopped since this was last asked, and is not attached again. In a time that
-    /// depends on nothing but how many there are.
-    pub fn next_withdrawn(&mut self) -> Option<StreamId> {
+    /// A stream that was detached or stopped since this was last asked, and is not attached again; and whether there
+    /// may be more. In a time that depends on nothing but how many there are.
+    pub fn next_withdrawn(&mut self) -> Option<(StreamId, bool)> {
         while let Some(place) = self.withdrawn.pop() {
             let ((stream, _), ..) = self.streams[place];
             if !self.is_attached(stream) {
-                return Some(stream);
+                return Some((stream, !self.withdrawn.is_empty()));
             }
         }
         None
@@ -59,8 +63,10 @@ mod tests {
             places.insert(place);
         }
         for place in all {
+            assert!(!places.is_empty());
             assert_eq!(places.pop(), Some(place));
         }
+        assert!(places.is_empty());
         assert_eq!(places.pop(), None);
     }
 }

@@ -385,8 +385,8 @@ pub enum Request {
         space: SpaceId,
     },
     /// For the PCI host alone, once it is signalled: asks for a function that was detached or stopped since it last
-    /// asked, and is not attached again: its bus mastering is to be withdrawn. No words. Reply: word 0 one if there
-    /// is one, word 1 its stream id, else zero.
+    /// asked, and is not attached again: its bus mastering is to be withdrawn. No words. Reply: word 0 zero: there
+    /// is none; one: this is the last; two: there may be more; word 1 its stream id.
     NextWithdrawn,
     /// A supervisor's: gives a withdrawn grant back. Words as [`Request::Revoke`]. Reply: word 0 the generation.
     Regrant {
