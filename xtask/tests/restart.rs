@@ -1,6 +1,5 @@
 //! What a supervisor is told of its children, and which programs can be restarted.
 
-#[allow(dead_code)] // Other tests use the rest.
 mod elf;
 
 use std::{collections::HashMap, fs, path::Path};

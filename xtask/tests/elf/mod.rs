@@ -1,4 +1,5 @@
 //! Small ELF files, good and bad.
+#![allow(dead_code)] // Each test that uses them uses a part.
 
 /// Where a good program's code is.
 pub const CODE: u64 = 0x20_0000;
