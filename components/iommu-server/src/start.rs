@@ -181,7 +181,10 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
                     .filter(|_| device.fault_client != NO_CLIENT)
                     .map(|client| (client, u16::from(device.fault_index)));
                 let watched = Watched::new(unit, stream, receiver, device.max_faults_per_second);
-                assert!(self.roll.watched.push(watched).is_ok(), "no more devices than a policy holds");
+                let place = self.roll.watched.binary_search_by_key(&watched.key(), Watched::key);
+                let place = place.unwrap_or_else(|place| place);
+                let room = self.roll.watched.insert(place, watched).is_ok();
+                assert!(room, "no more devices than a policy holds");
             }
             let page = (entry.fault_ring_vaddr != 0).then(|| RingWriter::new(ring(entry.fault_ring_vaddr)));
             let seat = Seat::new(entry.channel, entry.flags & FLAG_STATISTICS != 0);
@@ -189,7 +192,6 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             assert!(room, "no more clients than a policy holds");
             self.refresh_peer(client);
         }
-        self.roll.watched.sort_unstable_by_key(Watched::key);
         for (index, entry) in policy.clients.iter().enumerate() {
             if entry.predecessor != NO_CLIENT {
                 self.roll.seats[index].partner = ClientId::new(entry.predecessor.into());

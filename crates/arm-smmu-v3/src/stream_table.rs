@@ -64,11 +64,11 @@ impl StreamTable {
                 return Err(BringUpError::StreamTooLarge { stream: id, sid_bits });
             }
             let stream = Stream { id, entry: PhysAddr(0), contexts: PhysAddr(0) };
-            streams.push(stream).map_err(|_| BringUpError::TooManyStreams)?;
-        }
-        streams.sort_unstable_by_key(|stream| stream.id);
-        if let Some(pair) = streams.windows(2).find(|pair| pair[0].id == pair[1].id) {
-            return Err(BringUpError::StreamTwice(pair[0].id));
+            // In order at once: a sort would be more code than the whole of this.
+            let Err(place) = streams.binary_search_by_key(&id, |stream: &Stream| stream.id) else {
+                return Err(BringUpError::StreamTwice(id));
+            };
+            streams.insert(place, stream).map_err(|_| BringUpError::TooManyStreams)?;
         }
 
         // Streams above the highest one named have no entry and abort (C_BAD_STREAMID).

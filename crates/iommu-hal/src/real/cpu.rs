@@ -140,8 +140,9 @@ impl CpuAlarm {
 
     /// Fires once, `after_ns` nanoseconds from now, at most some seconds; replaces an earlier setting.
     pub fn set(&mut self, after_ns: u64) {
-        let ticks = (u128::from(after_ns) * u128::from(self.hz) / 1_000_000_000).clamp(1, i32::MAX as u128);
-        arch::set_timer(Some(ticks as u32));
+        let (seconds, rest) = (after_ns / 1_000_000_000, after_ns % 1_000_000_000);
+        let ticks = seconds.saturating_mul(self.hz).saturating_add(rest * self.hz / 1_000_000_000);
+        arch::set_timer(Some(ticks.clamp(1, i32::MAX as u64) as u32));
     }
 
     /// Stops it: its interrupt line goes low.
