@@ -1,19 +1,22 @@
-//! Areas that leave for a reason of their own: those of a withdrawn grant, and those that a client left half done.
+//! Taking areas out, a bounded step at a time: those of a range, of a withdrawn grant, or that a client left half
+//! done.
 
 use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
 use iommu_pgtable::{Reservation, StaleFrames};
 
-use crate::area::{Area, State};
-use crate::client::Place;
+use crate::area::{Area, AreaIndex, AreaPool, State};
+use crate::client::{Client, Place};
 use crate::hardware::Touched;
 use crate::map::give_back;
+use crate::quota::Quota;
 use crate::space::SpaceSlot;
-use crate::unmap::free;
 use crate::{ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_TABLE_WRITES, Progress, Refusal, SpaceId};
 
 /// Which areas leave.
 #[derive(Debug, Clone, Copy)]
-enum Leaving {
+pub(crate) enum Leaving {
+    /// All.
+    All,
     /// Those that map the grant in this slot.
     Slot(u8),
     /// Those that are half made or half removed.
@@ -23,6 +26,7 @@ enum Leaving {
 impl Leaving {
     fn names(self, area: &Area) -> bool {
         match self {
+            Self::All => true,
             Self::Slot(slot) => area.slot() == slot,
             Self::HalfDone => area.state() != State::Live,
         }
@@ -121,7 +125,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let skipped = below.trailing_zeros() as u16;
         let at = Place { space: from.space + skipped, iova: if skipped == 0 { from.iova } else { 0 } };
         let slot = owner.space(SpaceId(at.space + 1))?;
-        let (next, bytes) = self.remove_in(client, slot, at.iova, leaves)?;
+        let range = IovaRange::new(at.iova, u64::MAX).expect("the last address is the highest");
+        let (next, bytes) = self.remove_in(client, slot, range, leaves)?;
         let to = match next {
             Some(iova) => Place { iova, ..at },
             None => Place { space: at.space + 1, iova: 0 },
@@ -130,12 +135,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Ok((if rest == 0 { Place::END } else { to }, bytes))
     }
 
-    /// As [`Core::remove_where`], in the space in `slot` from `first` on; `None` once its end is reached.
-    fn remove_in(
+    /// As [`Core::remove_where`], those in `range` of the space in `slot`, which cuts none of them; `None` once its end
+    /// is reached.
+    pub(crate) fn remove_in(
         &mut self,
         client: ClientId,
         slot: SpaceSlot,
-        first: u64,
+        range: IovaRange,
         leaves: Leaving,
     ) -> Result<(Option<u64>, u64), Refusal> {
         let Self { areas, frames, clients, spaces, hardware, .. } = self;
@@ -147,9 +153,9 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let mut touched: Option<IovaRange> = None;
         let mut gone = [0; MAX_AREAS_PER_REQUEST as usize];
         let mut count = 0;
-        let mut next = Some(first);
+        let mut next = Some(range.first());
         for _ in 0..MAX_AREAS_PER_REQUEST {
-            let above = next.and_then(|first| IovaRange::new(first, u64::MAX));
+            let above = next.and_then(|first| IovaRange::new(first, range.last()));
             let Some(index) = above.and_then(|above| space.tree.lowest_in(areas, above)) else {
                 next = None;
                 break;
@@ -207,4 +213,15 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         }
         Ok((next, bytes))
     }
+}
+
+/// Gives back `index`, an area that is no longer in its tree, and what its owner was charged for it: its bytes.
+#[inline]
+pub(crate) fn free(areas: &mut AreaPool<'_>, owner: &mut Client, index: AreaIndex) -> u64 {
+    let area = &areas[index as usize];
+    let bytes = area.last - area.first + 1;
+    owner.grants[usize::from(area.slot)].area_removed();
+    owner.account.release(Quota { areas: 1, ..Quota::ZERO });
+    areas.give(index);
+    bytes
 }

@@ -1,17 +1,14 @@
 //! UNMAP, IOAS_DESTROY and RESET: clear, invalidate, wait, and only then free.
 
 use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
-use iommu_pgtable::{Reservation, StaleFrames};
+use iommu_pgtable::StaleFrames;
 
-use crate::area::{AreaIndex, AreaPool, State};
-use crate::client::Client;
+use crate::area::{AreaIndex, State};
 use crate::hardware::{Touched, a_page_of};
-use crate::map::give_back;
 use crate::quota::Quota;
+use crate::remove::{Leaving, free};
 use crate::space::SpaceSlot;
-use crate::{
-    ClientId, Core, MAX_AREAS_PER_REQUEST, MAX_DEVICES, MAX_TABLE_WRITES, Progress, Refusal, SpaceId,
-};
+use crate::{ClientId, Core, MAX_DEVICES, MAX_TABLE_WRITES, Progress, Refusal, SpaceId};
 
 impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// Takes out every area in `first..=last`, whole areas only. The whole space is `0..=u64::MAX`, which may be
@@ -60,7 +57,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         if !range.covers(edge.range()) {
             return Err(Refusal::WouldSplit(edge.range()));
         }
-        self.take_out(client, slot, range, lowest)
+        self.take_out(client, slot, range)
     }
 
     /// Destroys a space to which no device is attached, and its areas. While there is more to do, the space
@@ -76,8 +73,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             return Err(Refusal::Busy);
         }
         let mut progress = Progress { iova: 0, bytes: 0, more: false };
-        if let Some(lowest) = object.tree.find(&mut self.areas, IovaRange::ALL) {
-            progress = self.take_out(client, slot, IovaRange::ALL, lowest)?;
+        if !object.tree.is_empty() {
+            progress = self.take_out(client, slot, IovaRange::ALL)?;
             if progress.more {
                 return Ok(progress);
             }
@@ -147,81 +144,11 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Some(Ok(Progress { iova: 0, bytes, more: false }))
     }
 
-    /// Takes out the areas in `range`, which cuts none of them, from `lowest`, which was just found, up, as far as one request's bounds allow. An area that is half filled is taken over.
-    fn take_out(
-        &mut self,
-        client: ClientId,
-        slot: SpaceSlot,
-        range: IovaRange,
-        lowest: AreaIndex,
-    ) -> Result<Progress, Refusal> {
-        let Self { areas, frames, clients, spaces, hardware, .. } = self;
-        let owner = &mut clients[client.number()];
-        let space = spaces.get_mut(slot);
-
-        let mut budget = MAX_TABLE_WRITES;
-        let mut stale = StaleFrames::EMPTY;
-        let (mut done, mut rest) = (0, true);
-        let begin = areas[lowest as usize].first;
-        let mut end = begin;
-        let mut at = Some(lowest);
-        while let Some(index) = at {
-            let area = &mut areas[index as usize];
-            let last = area.last;
-            let mut cursor = 0;
-            match area.state() {
-                State::Live => {}
-                State::Filling => {
-                    let reserved = core::mem::replace(&mut area.reserved, Reservation::EMPTY);
-                    give_back(frames, &mut owner.account, reserved);
-                }
-                State::Removing => cursor = area.cursor,
-            }
-            if let Some(left) = IovaRange::new(area.first + cursor, last) {
-                let (table, memory, clean) = (&mut space.table, &mut hardware.memory, space.clean);
-                let cleared = table.clear(frames, memory, clean, left, &mut budget);
-                stale.append(frames, cleared.frames);
-                if let Some(next) = cleared.next {
-                    area.set_state(State::Removing, next - area.first);
-                    end = next - 1;
-                    break;
-                }
-                area.set_state(State::Removing, last - area.first + 1);
-            }
-            end = last;
-            done += 1;
-            rest = last != range.last();
-            at = match rest && done != MAX_AREAS_PER_REQUEST && budget != 0 {
-                true => IovaRange::new(last + 1, range.last())
-                    .and_then(|above| space.tree.lowest_in(areas, above)),
-                false => None,
-            };
-        }
-
-        let range_done = IovaRange::new(begin, end).expect("areas are taken out upwards");
-        let touched = Touched { range: range_done, tables: !stale.is_empty(), spare: None };
-        hardware.settle(space, frames, &mut owner.account, &touched, stale)?;
-
-        let mut bytes = 0;
-        for n in 0..done {
-            if n != 0 {
-                space.tree.find(areas, range).expect("these areas are still there");
-            }
-            let index = space.tree.remove(areas);
-            bytes += free(areas, owner, index);
-        }
-        let more = rest && space.tree.lowest_in(areas, range).is_some();
+    /// Takes out the areas in `range`, which cuts none of them, from the lowest up, as far as one request's bounds
+    /// allow. An area that is half filled is taken over.
+    fn take_out(&mut self, client: ClientId, slot: SpaceSlot, range: IovaRange) -> Result<Progress, Refusal> {
+        let (_, bytes) = self.remove_in(client, slot, range, Leaving::All)?;
+        let more = self.spaces.get(slot).tree.lowest_in(&self.areas, range).is_some();
         Ok(Progress { iova: 0, bytes, more })
     }
-}
-
-/// Gives back `index`, an area that is no longer in its tree, and what its owner was charged for it: its bytes.
-#[inline]
-pub(crate) fn free(areas: &mut AreaPool<'_>, owner: &mut Client, index: AreaIndex) -> u64 {
-    let area = &areas[index as usize];
-    let bytes = area.last - area.first + 1;
-    owner.grants[usize::from(area.slot)].area_removed();
-    owner.account.release(Quota { areas: 1, ..Quota::ZERO });
-    areas.give(index);
-    bytes
 }
