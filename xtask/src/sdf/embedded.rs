@@ -1,19 +1,18 @@
 //! What Microkit does and the embedded kernel does not, refused by name.
 
-use embedded_image::MAX_PDS;
 use embedded_kernel::MAX_IRQS;
 
-use super::{System, xml::lacks};
+use super::{MAX_PDS, System, xml::lacks};
 use crate::{board::Board, refusal::Refusal};
+
+// As many protection domains as Microkit has.
+const _: () = assert!(embedded_image::MAX_PDS >= MAX_PDS);
 
 /// Refuses what the embedded kernel does not do.
 ///
 /// # Errors
 /// The first feature that it lacks.
 pub fn check(system: &System, board: &Board) -> Result<(), Refusal> {
-    if let Some(pd) = system.pds.get(MAX_PDS) {
-        return Err(pd.place.refuse(lacks(&format!("more than {MAX_PDS} protection domains"))));
-    }
     if let Some(irq) = system.pds.iter().flat_map(|pd| &pd.irqs).nth(MAX_IRQS) {
         return Err(irq.place.refuse(lacks(&format!("more than {MAX_IRQS} interrupts"))));
     }

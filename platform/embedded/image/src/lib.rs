@@ -21,7 +21,7 @@ pub const VERSION: u32 = 2;
 pub const PAGE_BYTES: u64 = 4096;
 
 /// Most protection domains in one image.
-pub const MAX_PDS: usize = 16;
+pub const MAX_PDS: usize = 64;
 
 /// Highest channel id, as in Microkit (62 channels a PD).
 pub const MAX_CHANNEL: u8 = 61;

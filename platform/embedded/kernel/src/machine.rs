@@ -58,7 +58,7 @@ pub enum Cause {
 }
 
 /// A set of PDs: bit i is the PD of index i.
-pub type PdSet = u16;
+pub type PdSet = u64;
 
 /// The machine below the core. A PD is named by its index in the image.
 pub trait Machine {

@@ -11,6 +11,7 @@ mod signals;
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::string::String;
+use std::vec;
 use std::vec::Vec;
 
 use embedded_image::{
@@ -114,7 +115,7 @@ impl Plan {
         let words = self.image();
         let image = Image::parse(words.as_bytes()).unwrap();
         let mut kernel = Kernel::new(&image, TICKS_PER_US * 1_000_000)?;
-        let mut machine = Arrays::default();
+        let mut machine = Arrays { registers: vec![[0; 9]; MAX_PDS], ..Arrays::default() };
         kernel.start(&mut machine);
         Ok(Bench { kernel, machine })
     }
@@ -159,7 +160,8 @@ impl Plan {
 /// A machine of arrays.
 #[derive(Default)]
 struct Arrays {
-    registers: [[u64; 9]; MAX_PDS],
+    /// By PD.
+    registers: Vec<[u64; 9]>,
     /// Words of `seL4_UserContext`, but for x0 to x8, by PD and word.
     contexts: BTreeMap<(usize, usize), u64>,
     /// What the exceptions are that come.

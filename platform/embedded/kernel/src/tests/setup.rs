@@ -32,15 +32,16 @@ fn an_empty_system_waits() {
 
 #[test]
 fn a_full_system_boots_and_all_its_channels_work() {
+    const LAST: usize = MAX_PDS - 1;
     let mut plan = (0..MAX_PDS as u8).fold(Plan::default(), |plan, pd| plan.pd(pd * 2));
     for channel in 0..=61 {
-        plan = plan.channel(15, channel, 14, 61 - channel);
+        plan = plan.channel(LAST as u32, channel, LAST as u32 - 1, 61 - channel);
     }
     let mut bench = plan.boot();
     for channel in 0..=61 {
-        bench.signal(15, channel);
+        bench.signal(LAST, channel);
     }
-    bench.system_call(15, WAIT, INPUT, 0);
-    bench.recv(14);
-    assert_eq!(bench.badge(14), (1 << 62) - 1);
+    bench.system_call(LAST, WAIT, INPUT, 0);
+    bench.recv(LAST - 1);
+    assert_eq!(bench.badge(LAST - 1), (1 << 62) - 1);
 }

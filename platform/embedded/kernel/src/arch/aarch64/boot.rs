@@ -9,7 +9,7 @@ use super::memory::{BOOT_MEMORY, DEVICE_MEMORY, TCR_FIXED};
 
 /// Bytes of the kernel's stack, whole pages; the linker script puts a guard page below. Booting needs most of it, to
 /// build the tables.
-const STACK_BYTES: usize = 128 * 1024;
+const STACK_BYTES: usize = 512 * 1024;
 
 /// HCR_EL2: EL1 is AArch64 and nothing is trapped.
 const HCR: u64 = 1 << 31;
