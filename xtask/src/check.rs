@@ -34,7 +34,7 @@ const UNSAFE_FILES: [&str; 26] = [
     "crates/pd-restart/src/entry.rs",
     "crates/pd-restart/src/save.rs",
     "crates/pd-restart/tests/restart.rs",
-    "examples/one-driver/before/src/main.rs",
+    "examples/one-driver-before/src/main.rs",
     "examples/one-driver/src/main.rs",
     "platform/embedded/kernel/src/arch/",
     "platform/embedded/sel4-microkit/src/",

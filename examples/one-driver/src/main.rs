@@ -1,4 +1,4 @@
-//! The driver of before/ behind the IOMMU server: edu copies a page to itself and back through mapped IOVAs, and is
+//! The driver of ../one-driver-before behind the IOMMU server: edu copies a page to itself and back through mapped IOVAs, and is
 //! stopped where nothing is mapped any more.
 //!
 //! docs/microkit.md quotes it.
