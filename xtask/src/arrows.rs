@@ -17,7 +17,8 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 20] = [
+const ARROWS: [Arrow; 23] = [
+    arrow("edu", &[]),
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
@@ -39,12 +40,17 @@ const ARROWS: [Arrow; 20] = [
             "serial",
         ],
     ),
-    arrow("device-driver", &["iommu-client", "iommu-protocol", "pd-restart", "sel4-microkit", "serial"]),
+    arrow(
+        "device-driver",
+        &["edu", "iommu-client", "iommu-protocol", "pd-restart", "sel4-microkit", "serial"],
+    ),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("pd-restart", &[]),
     arrow("serial", &["sel4-microkit"]),
     arrow("supervisor", &["iommu-client", "iommu-protocol", "sel4", "sel4-microkit", "serial"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("one-driver", &["edu", "iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
+    arrow("one-driver-before", &["edu", "sel4-microkit"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
     arrow("sel4", &["sel4-microkit"]),
@@ -55,8 +61,9 @@ const ARROWS: [Arrow; 20] = [
 /// The crate that may depend on all others.
 const BUILDER: &str = "xtask";
 
-/// Components: only the builder depends on them.
-const COMPONENTS: [&str; 5] = ["iommu-server", "device-driver", "pci-host", "bench", "supervisor"];
+/// Components and examples: only the builder depends on them.
+const COMPONENTS: [&str; 7] =
+    ["iommu-server", "device-driver", "pci-host", "bench", "supervisor", "one-driver", "one-driver-before"];
 
 /// Checks the dependencies of the workspace at `root`.
 ///

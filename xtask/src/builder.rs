@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     board::Board,
@@ -33,7 +33,7 @@ pub struct Recipe {
     pub board: String,
     /// The configuration's name, one of [`image::CONFIGS`].
     pub config: String,
-    /// The folder of the program images; without one, they are built from the packages of their names.
+    /// The folder of program images; those that it lacks, or all without one, are built from the packages of their names.
     pub programs: Option<PathBuf>,
     /// The kernel that the image boots, and what packs it.
     pub kernel: Kernel,
@@ -182,7 +182,7 @@ impl Recipe {
         match &self.kernel {
             Kernel::Embedded(kernel) => {
                 let mut described = describe(&source, policy.as_ref(), &board, folders)?;
-                let programs = self.programs(&described.system)?;
+                let programs = self.programs(&described.system, |packages| self.build_embedded(packages))?;
                 restart::fill(&mut described.system, &described.supervisors, &programs)?;
                 let image = image::build(&described.system, &board, *config, &programs)?;
                 let kernel = match kernel {
@@ -199,12 +199,13 @@ impl Recipe {
             Kernel::Sel4(sel4) => {
                 let sdk = sdk::Sdk::open(&sel4.sdk, &self.board, &self.config)?;
                 let mut described = describe_for_sel4(&source, policy.as_ref(), &board, folders)?;
-                let programs = match sel4.runtime {
-                    Runtime::RustSel4 if self.programs.is_none() => {
-                        self.rust_sel4_programs(&described.system, &sdk, sel4.rust_sel4.as_deref())?
+                let programs = self.programs(&described.system, |packages| match sel4.runtime {
+                    Runtime::RustSel4 if packages.is_empty() => Ok(vec![]),
+                    Runtime::RustSel4 => {
+                        rust_sel4::build(&self.root, packages, &sdk.headers(), sel4.rust_sel4.as_deref())
                     }
-                    _ => self.programs(&described.system)?,
-                };
+                    Runtime::Embedded => self.build_embedded(packages),
+                })?;
                 restart::fill(&mut described.system, &described.supervisors, &programs)?;
                 self.pack(&described, &sdk, &programs)?;
                 Ok(described)
@@ -242,48 +243,65 @@ impl Recipe {
         sdk.pack(&self.system, &folders.into_iter().flatten().collect::<Vec<_>>(), &output)
     }
 
-    /// Builds the programs that `system` names with rust-sel4's runtime: `device_driver.elf` is the binary
-    /// `device-driver`.
-    fn rust_sel4_programs(
+    /// Finds the programs that `system` names in the folder of programs, and has `build` build the others from the
+    /// packages of their names: `device_driver.elf` is the package, and its binary, `device-driver`.
+    fn programs(
         &self,
         system: &System,
-        sdk: &sdk::Sdk<'_>,
-        repository: Option<&str>,
+        build: impl FnOnce(&[&str]) -> Result<Vec<PathBuf>>,
     ) -> Result<HashMap<String, PathBuf>> {
-        let names = program_names(system);
-        let binaries: Vec<String> = names.iter().map(|name| package(name)).collect();
-        let binaries: Vec<&str> = binaries.iter().map(|binary| &**binary).collect();
-        let paths = rust_sel4::build(&self.root, &binaries, &sdk.headers(), repository)?;
-        Ok(names.into_iter().map(str::to_string).zip(paths).collect())
+        let mut programs = HashMap::new();
+        let mut lacking = vec![];
+        for name in program_names(system) {
+            let given = self.programs.as_ref().map(|folder| folder.join(name));
+            if let Some(path) = given.filter(|path| path.is_file()) {
+                programs.insert(name.to_string(), path);
+                continue;
+            }
+            let package = package(name);
+            if !PACKAGES.iter().any(|folder| self.root.join(folder).join(&package).is_dir())
+                && !self.is_example(name)
+            {
+                let lacks = match &self.programs {
+                    Some(folder) => format!("{} does not have it", folder.display()),
+                    None => "--programs names no folder that has it".into(),
+                };
+                bail!("{}: the project has no program '{name}', and {lacks}", self.system.display());
+            }
+            lacking.push((name, package));
+        }
+        let packages: Vec<&str> = lacking.iter().map(|(_, package)| &**package).collect();
+        let paths = build(&packages)?;
+        programs.extend(lacking.iter().map(|(name, _)| name.to_string()).zip(paths));
+        Ok(programs)
     }
 
-    /// Finds or builds the programs that `system` names: `device_driver.elf` is the package `device-driver`;
-    /// examples of the PD runtime have their own names.
-    fn programs(&self, system: &System) -> Result<HashMap<String, PathBuf>> {
-        let names = program_names(system);
-        if let Some(folder) = &self.programs {
-            return Ok(names.into_iter().map(|name| (name.to_string(), folder.join(name))).collect());
-        }
+    /// Whether `program` is an example of the PD runtime, which have their own names.
+    fn is_example(&self, program: &str) -> bool {
+        self.root.join(EXAMPLES).join(program.trim_end_matches(".elf")).with_extension("rs").exists()
+    }
+
+    /// Builds the programs of `packages` with the embedded runtime.
+    fn build_embedded(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let sdk = Sdk { board: &self.board, config: &self.config };
-        let examples = self.root.join("platform/embedded/sel4-microkit/examples");
-        let mut built = HashMap::new();
-        let mut packages = vec![];
-        for name in names {
-            let stem = name.trim_end_matches(".elf");
-            if examples.join(stem).with_extension("rs").exists() {
-                built.insert(name.to_string(), build::build_example(&self.root, stem, sdk)?);
-            } else {
-                packages.push((name, package(name)));
-            }
+        let (examples, pds): (Vec<&str>, Vec<&str>) =
+            packages.iter().partition(|package| self.is_example(package));
+        let mut built: HashMap<&str, PathBuf> = HashMap::new();
+        for example in examples {
+            built.insert(example, build::build_example(&self.root, example, sdk)?);
         }
-        let names: Vec<&str> = packages.iter().map(|(_, package)| &**package).collect();
-        if !names.is_empty() {
-            let paths = build::build_pds(&self.root, &names, sdk)?;
-            built.extend(packages.iter().map(|(name, _)| name.to_string()).zip(paths));
+        if !pds.is_empty() {
+            built.extend(pds.iter().copied().zip(build::build_pds(&self.root, &pds, sdk)?));
         }
-        Ok(built)
+        Ok(packages.iter().filter_map(|package| built.remove(package)).collect())
     }
 }
+
+/// The folders of the packages that programs are built from.
+const PACKAGES: [&str; 2] = ["components", "examples"];
+
+/// The folder of the PD runtime's examples.
+const EXAMPLES: &str = "platform/embedded/sel4-microkit/examples";
 
 /// The programs that `system` names, each once.
 fn program_names(system: &System) -> Vec<&str> {

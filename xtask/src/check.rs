@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, build, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 23] = [
+const UNSAFE_FILES: [&str; 26] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -24,6 +24,7 @@ const UNSAFE_FILES: [&str; 23] = [
     "components/serial/src/mapped.rs",
     "components/serial/src/pl011.rs",
     "components/supervisor/src/main.rs",
+    "crates/edu/src/mapped.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -33,6 +34,8 @@ const UNSAFE_FILES: [&str; 23] = [
     "crates/pd-restart/src/entry.rs",
     "crates/pd-restart/src/save.rs",
     "crates/pd-restart/tests/restart.rs",
+    "examples/one-driver-before/src/main.rs",
+    "examples/one-driver/src/main.rs",
     "platform/embedded/kernel/src/arch/",
     "platform/embedded/sel4-microkit/src/",
 ];
@@ -46,7 +49,10 @@ const BARE: [&[&str]; 2] = [
         "--package=bench",
         "--package=serial",
         "--package=supervisor",
-        "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd,supervisor/pd",
+        "--package=one-driver",
+        "--package=one-driver-before",
+        "--features=iommu-server/pd,device-driver/pd,pci-host/pd,bench/pd,serial/pd,supervisor/pd,one-driver/pd",
+        "--features=one-driver-before/pd",
     ],
     &["--package=embedded-kernel", "--features=kernel"],
 ];
@@ -133,7 +139,7 @@ fn lock_file(root: &Path) -> Result<()> {
 
 fn unsafe_files(root: &Path) -> Result<()> {
     let mut found = vec![];
-    for folder in ["components", "crates", "platform", "xtask"] {
+    for folder in ["components", "crates", "examples", "platform", "xtask"] {
         rust_files(&root.join(folder), &mut found)?;
     }
     for path in found {

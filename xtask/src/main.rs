@@ -58,11 +58,11 @@ enum Command {
     BenchCompare,
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
-    /// Runs all tests, then the image as `run` does.
+    /// Runs all tests, then the image as `run` does, then the example of docs/microkit.md, before and after.
     Test(Run),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[group(skip)]
 struct Run {
     #[command(flatten)]
@@ -81,7 +81,7 @@ struct Run {
     await_pd: Vec<String>,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[group(skip)]
 struct Image {
     /// The system description [default: the repository's system.xml].
@@ -95,7 +95,7 @@ struct Image {
     board: String,
     #[command(flatten)]
     config: Config,
-    /// A folder with the program images [default: builds the packages of their names].
+    /// A folder with program images; those that it lacks are built from this project's packages of their names.
     #[arg(long)]
     programs: Option<PathBuf>,
     /// Where the image goes [default: target/image/BOARD-CONFIG.bin, for seL4 target/sel4/BOARD-CONFIG-RUNTIME.img].
@@ -103,7 +103,7 @@ struct Image {
     output: Option<PathBuf>,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[group(skip)]
 struct Config {
     /// The kernel configuration: debug, release or benchmark [default: debug; of bench, release].
@@ -179,6 +179,22 @@ impl Image {
 }
 
 impl Run {
+    /// The same run of `example`.
+    fn of(&self, example: &test::Example) -> Self {
+        let root = xtask::root();
+        let folder = root.join("examples").join(example.folder);
+        let policy = folder.join("policy.toml");
+        let mut run = self.clone();
+        run.image.output = Some(Kernel::Embedded(None).image(&root, example.folder));
+        run.image.policy = policy.exists().then_some(policy);
+        run.image.system = Some(folder.join("system.xml"));
+        if let Some(config) = example.config {
+            run.image.config.config = Some(config.into());
+        }
+        run.await_pd = example.await_pd.into_iter().map(str::to_string).collect();
+        run
+    }
+
     fn run(self, kernel: Kernel) -> Result<Verdict> {
         let recipe = self.image.recipe(kernel);
         let mut awaited = recipe.build()?.clients;
@@ -231,9 +247,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => Ok(status(check::check(&xtask::root())?)),
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;
-            match run.run(Kernel::Embedded(None)) {
-                Ok(verdict) => all.add(verdict),
-                Err(error) => all.complain(format!("{error:#}")),
+            let examples = test::EXAMPLES.map(|example| run.of(&example));
+            for run in [run].into_iter().chain(examples) {
+                match run.run(Kernel::Embedded(None)) {
+                    Ok(verdict) => all.add(verdict),
+                    Err(error) => all.complain(format!("{error:#}")),
+                }
             }
             Ok(status(all.print()))
         }

@@ -11,6 +11,23 @@ use anyhow::{Context, Result};
 
 use crate::transcript::Verdict;
 
+/// An example that boots.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// Its folder in examples/.
+    pub folder: &'static str,
+    /// The one configuration that it can be judged in, if there is only one.
+    pub config: Option<&'static str>,
+    /// The protection domain that must be done, where there is no policy to say so.
+    pub await_pd: Option<&'static str>,
+}
+
+/// The example of docs/microkit.md. What comes before prints through the kernel.
+pub const EXAMPLES: [Example; 2] = [
+    Example { folder: "one-driver-before", config: Some("debug"), await_pd: Some("driver") },
+    Example { folder: "one-driver", config: None, await_pd: None },
+];
+
 /// Runs every test of the workspace at `root` and shows what cargo says.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! Images for seL4: what the command refuses and, where `MICROKIT_SDK` names an SDK, the default system booted on both
-//! kernels and both boards.
+//! Images for seL4: what the command refuses and, where `MICROKIT_SDK` names an SDK, the default system and the example
+//! of docs/microkit.md booted, on both kernels and both boards.
 
 use std::{
     env,
@@ -56,6 +56,16 @@ fn a_board_a_configuration_and_a_runtime_are_looked_up() {
 }
 
 #[test]
+fn a_program_that_is_nowhere_is_refused() {
+    let description = ["run", "--system", "xtask/tests/systems/unknown.xml"];
+    let said = refusal(&description);
+    let expected = "error: xtask/tests/systems/unknown.xml: the project has no program 'unknown.elf', and ";
+    assert_eq!(said.trim_end(), format!("{expected}--programs names no folder that has it"));
+    let said = refusal(&[&description[..], &["--programs", "docs"]].concat());
+    assert_eq!(said.trim_end(), format!("{expected}docs does not have it"));
+}
+
+#[test]
 fn both_runtimes_boot_on_both_kernels_and_boards() {
     let sdk = env::var_os("MICROKIT_SDK").filter(|sdk| !sdk.is_empty());
     let Some(sdk) = sdk else { return skip("images for seL4: not booted, MICROKIT_SDK names no SDK") };
@@ -73,6 +83,12 @@ fn both_runtimes_boot_on_both_kernels_and_boards() {
             let programs = format!("sel4/{board}-release-{runtime}.files");
             let programs = xtask::target_folder(&xtask::root()).join(programs);
             boots(xtask(&["run", "--programs"]).arg(programs).args(of));
+            let example = format!("sel4/one-driver-{board}-release-{runtime}.img");
+            let example = xtask::target_folder(&xtask::root()).join(example);
+            let system = ["--system", "examples/one-driver/system.xml"];
+            let policy = ["--policy", "examples/one-driver/policy.toml", "--output"];
+            let mut run = xtask(&["run-image", "--runtime", runtime]);
+            boots(run.args(of).args(system).args(policy).arg(example).env("MICROKIT_SDK", &sdk));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use edu::{BUFFER_BYTES, Direction, Edu, FINISHED, Registers};
 use iommu_client::{
     Call, ClientError, DmaBuffer, Event, FaultRing, Iommu, Mapped, PciHost, Placement, Rights, RingMemory,
     Space,
@@ -13,7 +14,6 @@ use iommu_protocol::{
 
 use crate::{
     Notes, Signal, Signals,
-    edu::{BUFFER_BYTES, Direction, Edu, FINISHED, Registers},
     failure::{DONE, Failure, Fault, Value, same},
     notes::Note,
 };

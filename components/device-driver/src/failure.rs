@@ -2,13 +2,12 @@
 
 use core::fmt;
 
+use edu::TransferError;
 use iommu_client::{ClientError, Reply};
 use iommu_protocol::{
     Status, pci,
     ring::{Record, access, reason},
 };
-
-use crate::edu::TransferError;
 
 /// A check that did not hold.
 #[derive(Debug, Clone, Copy, PartialEq)]

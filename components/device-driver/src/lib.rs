@@ -15,7 +15,6 @@
 
 mod checks;
 mod driver;
-mod edu;
 mod failure;
 #[cfg(feature = "real")]
 mod mapped;
@@ -26,11 +25,8 @@ mod task;
 
 pub use checks::start;
 pub use driver::{CONSTANTS_SLOT, MEMORY_SLOT, Machine, Parts};
-pub use edu::{
-    BUFFER_BYTES, DMA_MASK, Direction, Edu, FINISHED, Registers, TransferError, bus_address, register,
-};
 #[cfg(feature = "real")]
-pub use mapped::{MappedNotes, MappedRegisters};
+pub use mapped::MappedNotes;
 pub use notes::{NOTES_WORDS, Notes};
 pub use signals::{Signal, Signals};
 pub use task::Task;

@@ -8,10 +8,8 @@ use core::{
     ptr::NonNull,
 };
 
-use device_driver::{
-    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, MappedNotes, MappedRegisters, Parts, Signal, Signals, Task,
-    start,
-};
+use device_driver::{CONSTANTS_SLOT, MEMORY_SLOT, Machine, MappedNotes, Parts, Signal, Signals, Task, start};
+use edu::{Edu, MappedRegisters};
 use iommu_client::{Call, DmaBuffer, MappedRing};
 use iommu_protocol::Words;
 use pd_restart as _;

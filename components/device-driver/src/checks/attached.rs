@@ -1,11 +1,11 @@
 //! What the device reaches while it is attached, and no longer when it is not.
 
+use edu::{DMA_MASK, Direction};
 use iommu_client::{Placement, Rights, Space};
 use iommu_protocol::{Request, Status};
 
 use crate::{
     driver::{DEVICE, Driver, Machine, PAGE, Piece, unchanged},
-    edu::{DMA_MASK, Direction},
     failure::{DONE, Failure, same},
 };
 

@@ -3,12 +3,12 @@
 //! Where it stands, and what its predecessor left, the driver knows from its notes. A round of a handover or a death
 //! is one life: it begins with what the predecessor left, and ends when it is stopped itself.
 
+use edu::{Direction, FINISHED};
 use iommu_client::{ClientError, DmaBuffer, Rights, Space};
 use iommu_protocol::{DeviceIndex, Status, ring::access, ring::reason};
 
 use crate::{
     driver::{CONSTANTS_SLOT, DEVICE, Driver, MEMORY_SLOT, Machine, PAGE, Pattern, Piece, unchanged},
-    edu::{Direction, FINISHED},
     failure::{DONE, Failure, Fault, Value, same},
     marks,
     notes::{Note, Stage},

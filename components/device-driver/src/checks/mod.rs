@@ -8,13 +8,13 @@ mod stopped;
 
 use core::future::Future;
 
+use edu::{FINISHED, IDENTITY};
 use iommu_client::{ClientError, RegionInfo, Rights, Space};
 use iommu_protocol::{DeviceIndex, RegionSlot, Status, pci};
 
 use crate::{
     Signals, Task,
     driver::{CONSTANTS_SLOT, DEVICE, Driver, MEMORY_SLOT, Machine, Parts},
-    edu::{FINISHED, IDENTITY},
     failure::{Failure, Value, same},
     notes::{Note, Stage},
 };

@@ -3,13 +3,13 @@
 //! One is the victim first: it maps a page that holds something and signals. The other attacks, maps its own
 //! page, and signals; then they change places. Signals so go back and forth, and none is lost between two.
 
+use edu::{Direction, bus_address};
 use iommu_client::{Mapped, Rights, Space};
 use iommu_protocol::{DeviceIndex, RegionSlot, Request, SpaceId, Status, pci, ring::reason};
 
 use crate::{
     Signal,
     driver::{CONSTANTS_SLOT, DEVICE, Driver, Machine, PAGE, Pattern, Piece, unchanged},
-    edu::{Direction, bus_address},
     failure::Failure,
 };
 

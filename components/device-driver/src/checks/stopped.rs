@@ -1,11 +1,11 @@
 //! What the device is kept from, each with its fault record.
 
+use edu::Direction;
 use iommu_client::{Rights, Space};
 use iommu_protocol::ring::reason;
 
 use crate::{
     driver::{Driver, Machine, PAGE, Piece, content, unchanged},
-    edu::Direction,
     failure::Failure,
 };
 

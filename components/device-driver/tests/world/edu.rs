@@ -1,6 +1,7 @@
 //! The edu device, from its documentation and from what QEMU's was seen to do.
 
-use device_driver::{BUFFER_BYTES, FINISHED, Signal, bus_address, register};
+use ::edu::{BUFFER_BYTES, FINISHED, bus_address, register};
+use device_driver::Signal;
 use iommu_protocol::ring::{self, Record, access, reason};
 
 use super::{PAGE, Page, World, Wrong};

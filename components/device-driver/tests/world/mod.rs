@@ -5,9 +5,8 @@ mod server;
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, ptr::NonNull, rc::Rc};
 
-use device_driver::{
-    CONSTANTS_SLOT, Edu, MEMORY_SLOT, Machine, Notes, Parts, Registers, Signal, Signals, start,
-};
+use ::edu::{Edu, Registers};
+use device_driver::{CONSTANTS_SLOT, MEMORY_SLOT, Machine, Notes, Parts, Signal, Signals, start};
 use iommu_client::{Call, DmaBuffer, RingMemory};
 use iommu_protocol::{Words, ring};
 

@@ -1,6 +1,6 @@
 //! The device's registers as its documentation gives them, and its limits.
 
-use device_driver::{BUFFER_BYTES, Direction, Edu, FINISHED, Registers, TransferError, bus_address};
+use edu::{BUFFER_BYTES, Direction, Edu, FINISHED, Registers, TransferError, bus_address};
 
 /// Keeps what is written, and answers from a list.
 #[derive(Default)]

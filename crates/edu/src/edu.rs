@@ -12,7 +12,7 @@ pub const BUFFER_BYTES: u32 = 4096;
 pub const FINISHED: u32 = 0x100;
 
 /// What the identification register says: version 1.0 of edu.
-pub(crate) const IDENTITY: u32 = 0x0100_00ed;
+pub const IDENTITY: u32 = 0x0100_00ed;
 
 /// Where the buffer lies in edu's own addresses.
 const BUFFER_AT: u64 = 0x4_0000;
