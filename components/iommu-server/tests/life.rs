@@ -324,23 +324,9 @@ fn a_revocation_goes_on_without_being_asked_again() {
     world.ok(SUPERVISOR, Request::Regrant { client: ALICES, slot: SLOT0 });
 }
 
-/// Bob's grants become Alice's, he has no device, and he succeeds her.
-fn succession(areas: u32) -> World {
-    let mut parts = PolicyParts::default();
-    parts.clients[1].predecessor = 0;
-    parts.clients[1].areas = areas;
-    parts.devices.truncate(1);
-    parts.grants.truncate(2);
-    for slot in 0..2 {
-        let grant = parts.grants[slot];
-        parts.grants.push(iommu_server::policy::GrantEntry { client: 1, ..grant });
-    }
-    World::with_policy(&parts.bytes())
-}
-
 #[test]
 fn a_successor_claims_while_the_device_goes_on() {
-    let mut world = succession(1000);
+    let mut world = World::changed(|p| p.succession(1000, 64));
     world.ok(ALICE, Request::IoasAlloc);
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
@@ -365,7 +351,7 @@ fn a_successor_claims_while_the_device_goes_on() {
 
 #[test]
 fn a_successor_that_cannot_take_over_changes_nothing() {
-    let mut world = succession(1);
+    let mut world = World::changed(|p| p.succession(1, 64));
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
     world.ok(ALICE, map(space, 0x20_0000, 0, 0x1000));
@@ -383,7 +369,7 @@ fn a_successor_that_cannot_take_over_changes_nothing() {
 
 #[test]
 fn a_half_done_map_of_a_dead_client_is_no_ones_when_claimed() {
-    let mut world = succession(1000);
+    let mut world = World::changed(|p| p.succession(1000, 64));
     let space = world.attached_space(ALICE);
     assert_eq!(world.status(ALICE, map(space, 0x4000_0000, 0x1000, 0x3f_f000)), Status::Again);
     world.ok(SUPERVISOR, hold(500));

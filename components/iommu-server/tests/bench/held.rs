@@ -36,6 +36,16 @@ impl PolicyParts {
         self.grants.push(GrantEntry { bytes: LARGE_BYTES, client, region: 3, rights, reserved: [0; 5] });
     }
 
+    /// Bob's grants become Alice's, he has no device, and he succeeds her, up to so much.
+    pub fn succession(&mut self, areas: u32, frames: u32) {
+        (self.clients[1].predecessor, self.clients[1].areas, self.clients[1].frames) = (0, areas, frames);
+        self.devices.retain(|device| device.client != 1);
+        self.grants.retain(|grant| grant.client == 0);
+        for index in 0..self.grants.len() {
+            self.grants.push(GrantEntry { client: 1, ..self.grants[index] });
+        }
+    }
+
     /// Gives client `client` one more device.
     pub fn device(&mut self, client: u8, stream: u32) {
         self.devices.push(DeviceEntry {

@@ -82,11 +82,13 @@ impl Page {
         Record::read_from_bytes(&self.0.borrow().as_bytes()[64 + 64 * index as usize..][..64]).unwrap()
     }
 
-    /// The records written so far, as long as none was overwritten.
+    /// The records that are there, the oldest first.
     pub fn records(&self) -> Vec<Record> {
         let words = self.0.borrow();
-        (0..self.header().written as usize)
-            .map(|index| Record::read_from_bytes(&words.as_bytes()[64 + 64 * index..][..64]).unwrap())
+        let written = self.header().written;
+        (written.saturating_sub(ring::CAPACITY)..written)
+            .map(|number| 64 + 64 * (number % ring::CAPACITY) as usize)
+            .map(|at| Record::read_from_bytes(&words.as_bytes()[at..][..64]).unwrap())
             .collect()
     }
 }
