@@ -3,10 +3,12 @@
 
 #[path = "../bench/mod.rs"]
 mod bench;
+mod expected;
 mod faults;
 mod hardware;
 mod life;
 mod locks;
+mod random;
 mod withdrawn;
 mod work;
 
