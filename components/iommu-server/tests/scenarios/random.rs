@@ -486,6 +486,19 @@ impl Client {
     }
 }
 
+/// Where a device is switched on, and off again as the hardware refuses to say that it saw it, the unit may have seen both.
+#[test]
+fn s17_an_attach_that_is_refused_half_way_leaves_the_device_blocked() {
+    for first in 0..8 {
+        for second in 0..4 {
+            let mut lives = begin(Config::default());
+            let attach = Request::Attach { space: SpaceId(1), device: DeviceIndex(0) };
+            lives.ask(0, attach, Some((first, second)));
+            lives.expected.check(&mut lives.world);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
