@@ -105,7 +105,6 @@ impl<R: Registers> AnyUnit<R> {
         each!(self, unit => {
             let errors = unit.service_errors(memory, clock);
             Trouble {
-                any: errors.active != 0,
                 out_of_order: errors.out_of_order,
                 faults_lost: {
                     let counts = unit.error_counts();
@@ -119,8 +118,6 @@ impl<R: Registers> AnyUnit<R> {
 /// A unit's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
-    /// Something was wrong just now; it is repaired, or the unit is out of order.
-    pub any: bool,
     /// The unit obeys no longer; its streams abort as far as it did.
     pub out_of_order: bool,
     /// How often so far fault records were lost.

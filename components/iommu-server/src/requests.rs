@@ -4,10 +4,7 @@ use iommu_core::{ClientId, CopyRequest, Refusal, SpaceId};
 use iommu_hal::{Clock, Format, Geometry, Registers, Rights, SharedPage, TableMemory, Unit};
 use iommu_protocol::{AllowStep, DeviceIndex, RegionSlot, Request, Status, VERSION};
 
-use crate::{
-    server::{Answer, Server},
-    status,
-};
+use crate::server::{Answer, Server};
 
 /// Whether `request` changes nothing.
 pub(crate) const fn only_asks(request: &Request) -> bool {
@@ -150,7 +147,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     pub(crate) fn tell_pci_host(&self, result: Result<Answer, Refusal>) -> Answer {
         let changed =
             matches!(&result, Ok(_) | Err(Refusal::HardwareTimeout { .. } | Refusal::HardwareFailed(_)));
-        let mut answer = result.unwrap_or_else(|refusal| Answer::refuse(status::of_refusal(&refusal)));
+        let mut answer = result.unwrap_or_else(|refusal| Answer::refused(&refusal));
         if let (true, Some(channel)) = (changed, self.pci_host) {
             answer.notify.insert(channel);
         }

@@ -73,6 +73,16 @@ impl Answer {
         Self { status, words: Words::new([]), notify: Channels::NONE }
     }
 
+    /// The answer to what the core refuses. Of hardware that failed a person should hear: [`Server::work`] says so.
+    #[cold]
+    pub(crate) fn refused(refusal: &Refusal) -> Self {
+        let mut answer = Self::refuse(status::of_refusal(refusal));
+        if matches!(refusal, Refusal::HardwareTimeout { .. } | Refusal::HardwareFailed(_)) {
+            answer.notify.wake();
+        }
+        answer
+    }
+
     #[inline]
     pub(crate) fn progress(progress: Progress) -> Self {
         let status = if progress.more { Status::Again } else { Status::Ok };
@@ -107,6 +117,8 @@ pub struct Server<'a, R, M, C, P> {
     pub(crate) lost: u64,
     /// Global errors as last seen.
     pub(crate) errors_told: u64,
+    /// Units that are known to be out of order, as a bit mask.
+    pub(crate) given_up: u8,
     /// The client whose turn it is.
     pub(crate) turn: usize,
 }
@@ -129,7 +141,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         };
         let answer = match self.request(client, request) {
             Ok(answer) => answer,
-            Err(refusal) => Answer::refuse(status::of_refusal(&refusal)),
+            Err(refusal) => Answer::refused(&refusal),
         };
         if let Some(begun) = aside {
             self.end_aside(&begun, label, answer.status);
@@ -175,9 +187,14 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             if let Some((backend, memory, clock)) = self.core.unit(unit) {
                 let trouble = backend.service_errors(memory, clock);
                 lost += trouble.faults_lost;
-                if trouble.out_of_order && trouble.any {
+                if trouble.out_of_order && self.given_up & 1 << unit == 0 {
+                    self.given_up |= 1 << unit;
                     // Nothing is left to try when the log fails.
-                    _ = writeln!(log, "unit {unit} is out of order: all its devices are aborted");
+                    _ = writeln!(
+                        log,
+                        "unit {unit} is out of order: it failed, or did not answer within its deadline; all its \
+                         devices are aborted until the system is started anew"
+                    );
                 }
             }
             step.more |= self.deliver_faults(unit, &mut step.notify, log);
@@ -185,10 +202,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let errors = self.errors().iter().sum::<u64>();
         // One line for the first, then at every doubling.
         if errors.leading_zeros() != self.errors_told.leading_zeros() {
-            _ = writeln!(
-                log,
-                "the units reported {errors} errors so far; they are repaired, and STATS has them by kind"
-            );
+            let now = if self.given_up == 0 { "they are repaired" } else { "not all could be repaired" };
+            _ = writeln!(log, "the units reported {errors} errors so far; {now}, and STATS has them by kind");
         }
         self.errors_told = errors;
         if lost != self.lost {

@@ -120,6 +120,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             unowned: 0,
             lost: 0,
             errors_told: 0,
+            given_up: 0,
             turn: 0,
         };
         if policy.header.pci_host_channel != NO_CHANNEL {

@@ -10,7 +10,6 @@ use crate::{
     requests::only_asks,
     seat::Peer,
     server::{Answer, Channels, Server, Step},
-    status,
 };
 
 /// How long the server waits before it tries again what the hardware did not confirm.
@@ -99,7 +98,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             }
             _ => Ok(Answer::refuse(Status::NotAllowed)),
         };
-        answer.unwrap_or_else(|refusal| Answer::refuse(status::of_refusal(&refusal)))
+        answer.unwrap_or_else(|refusal| Answer::refused(&refusal))
     }
 
     /// Does `step` for the client that the supervisor calls `index`.
@@ -155,7 +154,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
         let mut answer = match result {
             Ok((generation, progress)) => Answer::progress(Progress { iova: generation.into(), ..progress }),
-            Err(refusal) => Answer::refuse(status::of_refusal(&refusal)),
+            Err(refusal) => Answer::refused(&refusal),
         };
         self.wake_for(client, &mut answer.notify);
         Ok(answer)

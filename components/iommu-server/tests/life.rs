@@ -36,17 +36,6 @@ fn changes(space: SpaceId) -> [Request; 8] {
     ]
 }
 
-/// Does all that the server does by itself until it waits for something; how many steps that were.
-fn settle(world: &mut World) -> (u32, Option<u64>) {
-    for steps in 1..10_000 {
-        let step = world.work();
-        if !step.more {
-            return (steps, step.deadline_ns);
-        }
-    }
-    panic!("it comes to no end");
-}
-
 /// A world in which Alice's device works with one page, and a MAP of hers was left half done.
 fn working() -> (World, SpaceId) {
     let mut world = World::new();
@@ -121,7 +110,7 @@ fn a_held_clients_device_goes_on_and_nothing_changes_until_it_claims() {
     let (mut world, space) = working();
     let answer = world.call(SUPERVISOR, hold(500));
     assert_eq!((answer.status, answer.notify.collect::<Vec<_>>()), (Status::Ok, vec![Channels::WAKE]));
-    let (_, deadline) = settle(&mut world);
+    let (_, deadline) = world.settle();
     assert!((400 * MS..=500 * MS).contains(&deadline.expect("a deadline")), "{deadline:?}");
     for request in changes(space) {
         assert_eq!(world.status(ALICE, request), Status::Busy, "{request:?}");
@@ -165,9 +154,9 @@ fn a_claim_that_comes_at_once_settles_what_was_half_done_itself() {
 fn what_nobody_claims_ends_at_the_deadline() {
     let (mut world, _) = working();
     world.ok(SUPERVISOR, hold(500));
-    settle(&mut world);
+    world.settle();
     world.bench.ports().2.advance(499 * MS);
-    settle(&mut world);
+    world.settle();
     assert!(works(&world));
     world.bench.ports().2.advance(2 * MS);
     let step = world.work();
@@ -184,7 +173,7 @@ fn what_nobody_claims_ends_at_the_deadline() {
     let memory = Request::Stats { group: stats::MEMORY, client: Some(ALICES) };
     let used = world.ok(SUPERVISOR, memory);
     assert_eq!((used.get(0), used.get(2)), (0, 1), "but for the space that was just made");
-    assert_eq!(settle(&mut world), (1, None), "nothing is left to wait for");
+    assert_eq!(world.settle(), (1, None), "nothing is left to wait for");
 }
 
 #[test]
@@ -194,7 +183,7 @@ fn the_deadline_of_a_held_client_can_be_put_off() {
     world.bench.ports().2.advance(400 * MS);
     world.ok(SUPERVISOR, hold(500));
     world.bench.ports().2.advance(400 * MS);
-    settle(&mut world);
+    world.settle();
     assert!(works(&world));
 }
 
@@ -221,7 +210,7 @@ fn a_teardown_aborts_first_and_goes_on_without_being_asked_again() {
                 assert!(calls < 20);
             }
         } else {
-            let (steps, deadline) = settle(&mut world);
+            let (steps, deadline) = world.settle();
             assert!((2..20).contains(&steps) && deadline.is_none(), "{steps} {deadline:?}");
         }
         assert_eq!(world.status(ALICE, Request::NextMapping { space, from: 0 }), Status::NoSuchSpace);
@@ -260,7 +249,7 @@ fn several_clients_are_ended_in_turns() {
     }
     assert_eq!(world.status(SUPERVISOR, TEARDOWN), Status::Again);
     assert_eq!(world.status(SUPERVISOR, Request::Teardown { client: BOBS }), Status::Again);
-    let (steps, _) = settle(&mut world);
+    let (steps, _) = world.settle();
     assert!(steps >= 6, "{steps}");
     for channel in [ALICE, BOB] {
         world.attached_space(channel);
@@ -330,28 +319,14 @@ fn a_revocation_goes_on_without_being_asked_again() {
     assert_eq!(revoke.status, Status::Again);
     assert!(revoke.notify.clone().any(|channel| channel == Channels::WAKE));
     assert_eq!(world.status(SUPERVISOR, Request::Regrant { client: ALICES, slot: SLOT0 }), Status::Busy);
-    settle(&mut world);
+    world.settle();
     assert!(!works(&world));
     world.ok(SUPERVISOR, Request::Regrant { client: ALICES, slot: SLOT0 });
 }
 
-/// Bob's grants become Alice's, he has no device, and he succeeds her.
-fn succession(areas: u32) -> World {
-    let mut parts = PolicyParts::default();
-    parts.clients[1].predecessor = 0;
-    parts.clients[1].areas = areas;
-    parts.devices.truncate(1);
-    parts.grants.truncate(2);
-    for slot in 0..2 {
-        let grant = parts.grants[slot];
-        parts.grants.push(iommu_server::policy::GrantEntry { client: 1, ..grant });
-    }
-    World::with_policy(&parts.bytes())
-}
-
 #[test]
 fn a_successor_claims_while_the_device_goes_on() {
-    let mut world = succession(1000);
+    let mut world = World::changed(|p| p.succession(1000, 64));
     world.ok(ALICE, Request::IoasAlloc);
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
@@ -376,12 +351,12 @@ fn a_successor_claims_while_the_device_goes_on() {
 
 #[test]
 fn a_successor_that_cannot_take_over_changes_nothing() {
-    let mut world = succession(1);
+    let mut world = World::changed(|p| p.succession(1, 64));
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
     world.ok(ALICE, map(space, 0x20_0000, 0, 0x1000));
     world.ok(SUPERVISOR, hold(500));
-    settle(&mut world);
+    world.settle();
     assert_eq!(world.status(BOB, Request::Claim), Status::QuotaExceeded);
     let own = world.space(BOB);
     assert_eq!(world.status(BOB, Request::Claim), Status::Busy);
@@ -394,7 +369,7 @@ fn a_successor_that_cannot_take_over_changes_nothing() {
 
 #[test]
 fn a_half_done_map_of_a_dead_client_is_no_ones_when_claimed() {
-    let mut world = succession(1000);
+    let mut world = World::changed(|p| p.succession(1000, 64));
     let space = world.attached_space(ALICE);
     assert_eq!(world.status(ALICE, map(space, 0x4000_0000, 0x1000, 0x3f_f000)), Status::Again);
     world.ok(SUPERVISOR, hold(500));

@@ -107,9 +107,15 @@ impl MapFlags {
             | u64::from(self.resume) << 3
     }
 
-    fn from_bits(bits: u16) -> Option<Self> {
+    /// The flags of a request for `iova`.
+    #[inline]
+    fn from_bits(bits: u16, iova: u64) -> Result<Self, MessageError> {
         let bit = |index: u16| bits & 1 << index != 0;
-        (bits < 1 << 4).then(|| Self { read: bit(0), write: bit(1), fixed: bit(2), resume: bit(3) })
+        let flags = Self { read: bit(0), write: bit(1), fixed: bit(2), resume: bit(3) };
+        if bits >= 1 << 4 || (bits < 1 << 2 && iova != 0) {
+            return Err(MessageError::ReservedBits);
+        }
+        Ok(flags)
     }
 }
 
@@ -480,7 +486,7 @@ impl Request {
                 space: SpaceId(low),
                 slot: RegionSlot(high),
                 generation: (w0 >> 32) as u16,
-                flags: MapFlags::from_bits((w0 >> 48) as u16).ok_or(MessageError::ReservedBits)?,
+                flags: MapFlags::from_bits((w0 >> 48) as u16, w1)?,
                 iova: w1,
                 offset: w2,
                 length: w3,
@@ -506,7 +512,7 @@ impl Request {
             Opcode::Copy => Self::Copy {
                 target: SpaceId(low),
                 source: SpaceId(high),
-                flags: MapFlags::from_bits((w0 >> 48) as u16).ok_or(MessageError::ReservedBits)?,
+                flags: MapFlags::from_bits((w0 >> 48) as u16, w1)?,
                 iova: w1,
                 first: w2,
                 length: w3,

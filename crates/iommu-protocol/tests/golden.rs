@@ -117,6 +117,26 @@ fn every_reserved_bit_is_refused() {
 }
 
 #[test]
+fn an_iova_that_the_server_is_to_choose_is_zero() {
+    for label in [4, 13] {
+        for (flags, iova, decodes) in [
+            (0b0011, 0, true),
+            (0b0011, 1, false),
+            (0b0000, 1 << 63, false),
+            (0b0111, 1, true),
+            (0b1011, 1, true),
+        ] {
+            let message = Words::new([flags << 48, iova, 0, 0]);
+            assert_eq!(
+                Request::decode(label, &message).is_ok(),
+                decodes,
+                "label {label}, {flags:#b} {iova:#x}"
+            );
+        }
+    }
+}
+
+#[test]
 fn unknown_labels_are_refused() {
     for label in [0, 27, u64::MAX] {
         assert_eq!(Request::decode(label, &Words::new([])), Err(MessageError::UnknownLabel(label)));

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
+mod held;
+
 use std::{cell::RefCell, rc::Rc};
 
 use iommu_core::Storage;
@@ -27,6 +29,9 @@ use iommu_server::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+#[allow(unused_imports)] // As above.
+pub use held::{Mapping, resumed};
+
 /// Channels of the two clients, of the PCI host, and one that nobody has.
 pub const ALICE: u8 = 1;
 pub const BOB: u8 = 2;
@@ -46,6 +51,9 @@ pub const ALICES_CONSTANTS: u64 = 0x8100_0000;
 pub const BOBS_MEMORY: u64 = 0x8200_0000;
 pub const MEMORY_BYTES: u64 = 0x40_0000;
 pub const CONSTANTS_BYTES: u64 = 0x1000;
+/// Region 3, which a policy has to grant.
+pub const LARGE_MEMORY: u64 = 0x1_0000_0000;
+pub const LARGE_BYTES: u64 = 0x1_0000_0000;
 
 pub type ModelServer = Server<'static, RegisterPort, MemoryPort, VirtualClock, Page>;
 
@@ -74,11 +82,13 @@ impl Page {
         Record::read_from_bytes(&self.0.borrow().as_bytes()[64 + 64 * index as usize..][..64]).unwrap()
     }
 
-    /// The records written so far, as long as none was overwritten.
+    /// The records that are there, the oldest first.
     pub fn records(&self) -> Vec<Record> {
         let words = self.0.borrow();
-        (0..self.header().written as usize)
-            .map(|index| Record::read_from_bytes(&words.as_bytes()[64 + 64 * index..][..64]).unwrap())
+        let written = self.header().written;
+        (written.saturating_sub(ring::CAPACITY)..written)
+            .map(|number| 64 + 64 * (number % ring::CAPACITY) as usize)
+            .map(|at| Record::read_from_bytes(&words.as_bytes()[at..][..64]).unwrap())
             .collect()
     }
 }
@@ -192,7 +202,7 @@ pub fn aligned(bytes: &[u8]) -> Vec<u64> {
 pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, String), StartError> {
     let (registers, memory, clock) = bench.ports();
     let mut region_paddrs = [0; MAX_REGIONS];
-    region_paddrs[..3].copy_from_slice(&[ALICES_MEMORY, ALICES_CONSTANTS, BOBS_MEMORY]);
+    region_paddrs[..4].copy_from_slice(&[ALICES_MEMORY, ALICES_CONSTANTS, BOBS_MEMORY, LARGE_MEMORY]);
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
     let storage = Box::leak(Box::new(const { Storage::<1025>::NEW }));
     let frames = Box::leak(vec![FrameMeta::NEW; 1024].into_boxed_slice());
@@ -219,7 +229,7 @@ impl World {
         Self::of(Config::default(), policy)
     }
 
-    fn of(config: Config, policy: &[u8]) -> Self {
+    pub fn of(config: Config, policy: &[u8]) -> Self {
         let bench = Bench::new(config);
         let (server, alices_ring, bobs_ring, log) = start(&bench, policy).expect("the server starts");
         Self { bench, server, alices_ring, bobs_ring, log }

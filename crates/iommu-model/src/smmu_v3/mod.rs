@@ -107,6 +107,19 @@ struct Smmu {
 struct Machine {
     memory: SystemMemory,
     unit: Smmu,
+    meanwhile: Option<Meanwhile>,
+}
+
+/// What happens beside the driver: see [`Bench::meanwhile`].
+struct Meanwhile(Box<dyn FnMut()>);
+
+impl Meanwhile {
+    /// Has happen what happens beside the driver; not within itself.
+    fn happen(machine: &RefCell<Machine>) {
+        let Some(mut meanwhile) = machine.borrow_mut().meanwhile.take() else { return };
+        meanwhile.0();
+        machine.borrow_mut().meanwhile.get_or_insert(meanwhile);
+    }
 }
 
 /// A unit with its memory, its clock and its devices.
@@ -161,7 +174,7 @@ impl Bench {
         let registers = registers::RegisterFile::at_reset(&config);
         let was_open = !registers.aborts_globally();
         let unit = Smmu { config, registers, was_open, ..Smmu::default() };
-        Self { machine: Rc::new(RefCell::new(Machine { memory, unit })), clock }
+        Self { machine: Rc::new(RefCell::new(Machine { memory, unit, meanwhile: None })), clock }
     }
 
     /// The ports that a driver takes. All handles share the one machine.
@@ -204,6 +217,27 @@ impl Bench {
             at = at.wrapping_add(piece.len() as u64);
         }
         Ok(())
+    }
+
+    /// Where an access of the device `stream` to `iova` leads. The unit does as for an access, caches included, but
+    /// nothing is read, written or recorded.
+    ///
+    /// # Errors
+    /// As [`Bench::dma_read`].
+    pub fn translate(&self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked> {
+        let machine = &mut *self.machine.borrow_mut();
+        machine.unit.translate(&machine.memory, stream.0, iova, write).map_err(|stop| stop.blocked(iova))
+    }
+
+    /// Has `happens` called before each register access of the driver, each moment at which it shows the unit what it
+    /// stored: what devices do while the driver works. Replaces what happened so far.
+    pub fn meanwhile(&self, happens: impl FnMut() + 'static) {
+        self.machine.borrow_mut().meanwhile = Some(Meanwhile(Box::new(happens)));
+    }
+
+    /// Ends [`Bench::meanwhile`].
+    pub fn meanwhile_nothing(&self) {
+        self.machine.borrow_mut().meanwhile = None;
     }
 
     /// A transaction of a kind that the unit does not support (F_UUT, 7.3.2).
@@ -272,15 +306,10 @@ fn split_pages(iova: u64, bytes: usize) -> impl Iterator<Item = std::ops::Range<
 impl Machine {
     fn access(&mut self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked> {
         self.unit.translate(&self.memory, stream.0, iova, write).map_err(|stop| {
-            let (event, recorded, aborted) = match stop {
-                Stop::Silent => return Blocked { iova, event: None, aborted: true },
-                Stop::Event(event) => (event, true, true),
-                Stop::Translation { event, recorded, aborted } => (event, recorded, aborted),
-            };
-            if recorded {
+            if let Stop::Event(event) | Stop::Translation { event, recorded: true, .. } = stop {
                 self.unit.record(&mut self.memory, &event);
             }
-            Blocked { iova, event: Some(event.number()), aborted }
+            stop.blocked(iova)
         })
     }
 
@@ -293,21 +322,25 @@ impl Machine {
 
 impl Registers for RegisterPort {
     fn read32(&mut self, offset: u32) -> u32 {
+        Meanwhile::happen(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read32(&mut machine.memory, offset)
     }
 
     fn write32(&mut self, offset: u32, value: u32) {
+        Meanwhile::happen(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write32(&mut machine.memory, offset, value);
     }
 
     fn read64(&mut self, offset: u32) -> u64 {
+        Meanwhile::happen(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read64(&mut machine.memory, offset)
     }
 
     fn write64(&mut self, offset: u32, value: u64) {
+        Meanwhile::happen(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write64(&mut machine.memory, offset, value);
     }
@@ -334,6 +367,7 @@ impl TableMemory for MemoryPort {
     }
 
     fn publish(&mut self) {
+        Meanwhile::happen(&self.0);
         let machine = &mut *self.0.borrow_mut();
         let changes = machine.memory.publish();
         machine.changed(&changes);

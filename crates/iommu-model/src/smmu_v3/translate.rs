@@ -1,7 +1,7 @@
 //! The path of one access through the configuration (IHI 0070, 3.4 and 7.3.22).
 
 use super::{
-    Smmu,
+    Blocked, Smmu,
     config_cache::Cached,
     context::Cd,
     events::{Event, Found, Why},
@@ -19,6 +19,19 @@ pub(super) enum Stop {
     Event(Event),
     /// A fault of translation, recorded or aborted as configured (5.5).
     Translation { event: Event, recorded: bool, aborted: bool },
+}
+
+impl Stop {
+    /// What the device is told, of an access to `iova`.
+    pub(super) fn blocked(self, iova: u64) -> Blocked {
+        match self {
+            Self::Silent => Blocked { iova, event: None, aborted: true },
+            Self::Event(event) => Blocked { iova, event: Some(event.number()), aborted: true },
+            Self::Translation { event, aborted, .. } => {
+                Blocked { iova, event: Some(event.number()), aborted }
+            }
+        }
+    }
 }
 
 impl Smmu {

@@ -2,7 +2,8 @@
 //!
 //! The unit reads the 64-bit words of a structure in any order and at any time. So between two completed
 //! invalidations of an entry, any word may be read with any value that it had since. Whatever such a mix lets
-//! pass must be the entry as it was, or as it is at the end.
+//! pass must be the entry as it was, as it is at the end, or as software switched it on in between: one that is switched
+//! on and, as the unit refuses a command, off again.
 
 use std::collections::HashMap;
 
@@ -245,13 +246,16 @@ fn masked(state: Words, used: Words) -> Words {
     std::array::from_fn(|word| state[word] & used[word])
 }
 
-/// Panics if the words of `states` can be mixed into an entry that is neither the first nor the last of them
-/// and lets something pass.
+/// Panics if the words of `states` can be mixed into an entry that lets something pass and is neither the first nor the
+/// last of them, nor follows on one that lets nothing pass.
 fn judge(config: &Config, key: Key, states: &[Words]) {
     let (Some(first), Some(last)) = (states.first(), states.last()) else { return };
+    let switched_on =
+        states.windows(2).filter(|pair| used(config, key, pair[0]).is_none()).map(|pair| &pair[1]);
+    let entries: Vec<_> = [first, last].into_iter().chain(switched_on).collect();
     for state in states {
         let Some(used) = used(config, key, *state) else { continue };
-        let whole = [first, last].map(|entry| masked(*entry, used));
+        let whole: Vec<_> = entries.iter().map(|entry| masked(**entry, used)).collect();
         let mut mixes = vec![masked([state[0], 0, 0, 0, 0, 0, 0, 0], used)];
         for word in 1..8 {
             let mut values: Vec<u64> = states.iter().map(|state| state[word] & used[word]).collect();
@@ -297,6 +301,19 @@ mod tests {
         judge(&config, KEY, &[entry(ABORT, 5, 0x1000), entry(STAGE_TWO, 5, 0x1000)]);
         judge(&config, KEY, &[entry(STAGE_TWO, 5, 0x1000), entry(ABORT, 5, 0x1000)]);
         judge(&config, KEY, &[entry(STAGE_TWO, 5, 0x1000), entry(STAGE_TWO, 5, 0x2000)]);
+    }
+
+    #[test]
+    fn switching_on_and_off_again_in_one_window_is_no_mix() {
+        let (off, on) = (entry(ABORT, 5, 0x1000), entry(STAGE_TWO, 5, 0x1000));
+        judge(&Config::default(), KEY, &[off, on, off]);
+    }
+
+    #[test]
+    #[should_panic(expected = "neither the entry before")]
+    fn switching_on_again_with_other_words_in_one_window_can_be_read_mixed() {
+        let (off, on) = (entry(ABORT, 5, 0x1000), entry(STAGE_TWO, 5, 0x1000));
+        judge(&Config::default(), KEY, &[off, on, off, entry(ABORT, 6, 0x2000), entry(STAGE_TWO, 6, 0x2000)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The SMMUv3 model, programmed by literals: what it does, what it remembers, what it refuses.
 
+mod beside;
 mod caches;
 mod coherency;
 mod errors;
