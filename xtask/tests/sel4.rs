@@ -75,14 +75,18 @@ fn both_runtimes_boot_on_both_kernels_and_boards() {
     } else {
         skip("rust-sel4's runtime: not booted, RUST_SEL4 names no repository");
     }
+    let mut transcripts = vec![];
     for board in BOARDS {
         for runtime in &runtimes {
             // What seL4's debug kernel prints comes in between the lines.
             let of = ["--board", board, "--config", "release", "--timeout", TIMEOUT];
-            boots(xtask(&["run-image", "--runtime", runtime]).args(of).env("MICROKIT_SDK", &sdk));
+            let sel4 = boots(xtask(&["run-image", "--runtime", runtime]).args(of).env("MICROKIT_SDK", &sdk));
             let programs = format!("sel4/{board}-release-{runtime}.files");
             let programs = xtask::target_folder(&xtask::root()).join(programs);
-            boots(xtask(&["run", "--programs"]).arg(programs).args(of));
+            let embedded = boots(xtask(&["run", "--programs"]).arg(programs).args(of));
+            for (kernel, checks) in [("seL4", sel4), ("the embedded kernel", embedded)] {
+                transcripts.push((format!("{board}, {runtime}, {kernel}"), checks));
+            }
             let example = format!("sel4/one-driver-{board}-release-{runtime}.img");
             let example = xtask::target_folder(&xtask::root()).join(example);
             let system = ["--system", "examples/one-driver/system.xml"];
@@ -91,11 +95,21 @@ fn both_runtimes_boot_on_both_kernels_and_boards() {
             boots(run.args(of).args(system).args(policy).arg(example).env("MICROKIT_SDK", &sdk));
         }
     }
+    let (first, checks) = &transcripts[0];
+    for (other, others) in &transcripts[1..] {
+        assert_eq!(checks, others, "{first} and {other} print different checks");
+    }
 }
 
-fn boots(command: &mut Command) {
+/// The checks that were printed, in alphabetical order: two drivers print at once.
+fn boots(command: &mut Command) -> Vec<String> {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
+    let text = text(&output);
+    assert!(output.status.success(), "{command:?}: {text}");
+    let checks = text.lines().filter(|line| line.starts_with("ok ") || line.starts_with("done "));
+    let mut checks: Vec<_> = checks.map(str::to_string).collect();
+    checks.sort();
+    checks
 }
 
 /// Says that something is not tested, which a test that passes cannot by `println`.

@@ -86,6 +86,18 @@ fn every_request_has_its_words() {
     }
 }
 
+/// The table in docs/design.md, for those who read rather than compile.
+#[test]
+fn the_design_shows_the_same_words() {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let design = std::fs::read_to_string(format!("{folder}/../../docs/design.md")).unwrap();
+    for ((_, label, words), opcode) in GOLDEN.into_iter().zip(Opcode::ALL) {
+        let words: Vec<_> = words.iter().map(|word| format!("{word:#x}")).collect();
+        let row = format!("| {opcode:?} | {label} | {} |", words.join(", "));
+        assert!(design.lines().any(|line| line == row), "docs/design.md lacks the line\n{row}");
+    }
+}
+
 #[test]
 fn a_wrong_number_of_words_is_refused() {
     for (_, label, words) in GOLDEN {
