@@ -152,9 +152,11 @@ impl Lives {
         self.standing = true;
     }
 
-    /// Whether there have been as many refusals as there were to be.
-    pub fn has_met_all(&self) -> bool {
-        self.world.bench.faults().next_command_fails.is_none() && self.second.get().is_none()
+    /// Whether one refusal of two is behind, and whether all are.
+    pub fn has_met(&self) -> (bool, bool) {
+        let next = self.world.bench.faults().next_command_fails.is_some();
+        let second = self.second.get().is_some();
+        (!next || !second, !next && !second)
     }
 
     /// Whether a refusal is still to come.
@@ -196,6 +198,12 @@ impl Lives {
 
     /// Does `op` for client `index`, on hardware that refuses these commands, and compares everything.
     pub fn apply(&mut self, index: usize, op: Op, refused: Refused) {
+        self.act(index, op, refused);
+        self.expected.check(&mut self.world);
+    }
+
+    /// As [`Lives::apply`], and compares the answer alone.
+    pub fn act(&mut self, index: usize, op: Op, refused: Refused) {
         match op {
             Op::Ask(mut request) => {
                 if let Request::Map { slot, generation, .. } = &mut request
@@ -212,7 +220,6 @@ impl Lives {
             Op::Expire => self.expire(),
             op => self.supervise(index, &op, refused),
         }
-        self.expected.check(&mut self.world);
     }
 
     /// Everybody gives everything back.
