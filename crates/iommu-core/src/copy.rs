@@ -55,8 +55,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// [`Refusal::StaleRegion`], [`Refusal::NotPermitted`], [`Refusal::TooMany`] (areas, [`MAX_COPIED`]);
     /// [`Refusal::Overflow`], [`Refusal::Reserved`], [`Refusal::ReservedByDevice`] and [`Refusal::Overlap`] of the
     /// target; [`Refusal::NoRights`], [`Refusal::NotExpressible`], [`Refusal::NoSpace`]; [`Refusal::HardwareTimeout`],
-    /// [`Refusal::HardwareFailed`] (an empty table in the way cannot be taken out); [`Refusal::NoMemory`],
-    /// [`Refusal::QuotaExceeded`].
+    /// [`Refusal::HardwareFailed`] (as for [`Core::map`]); [`Refusal::NoMemory`], [`Refusal::QuotaExceeded`].
     pub fn copy(&mut self, client: ClientId, request: &CopyRequest) -> Result<Progress, Refusal> {
         let CopyRequest { rights, first, length, .. } = *request;
         let owner = &self.clients[client.number()];
@@ -92,6 +91,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let at = self.copy_to(client, target, fixed.then_some(iova), length, rights, begin)?;
         // An empty table may be where a block is to be, or all that is missing.
         let account = &mut self.clients[client.number()].account;
+        self.hardware.ascertain(self.spaces.get_mut(target), &mut self.frames, account)?;
         self.hardware.shed(self.spaces.get_mut(target), &mut self.frames, account)?;
         let geometry = *self.spaces.get(target).table.geometry();
         let alone = count == 1;
@@ -285,6 +285,9 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             }
             if rest.is_some() {
                 return Err(none);
+            }
+            if !work {
+                hardware.ascertain(space, frames, &mut owner.account)?;
             }
             budget = MAX_TABLE_WRITES;
         }

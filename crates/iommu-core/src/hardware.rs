@@ -110,6 +110,25 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         Ok(true)
     }
 
+    /// Has the units forget what an earlier request could not have them forget, so that no old table is still walked where
+    /// new entries are to be. To be called before any are made.
+    ///
+    /// # Errors
+    /// As [`Hardware::settle`].
+    #[inline]
+    pub(crate) fn ascertain(
+        &mut self,
+        space: &mut Space,
+        frames: &mut FramePool<'_>,
+        account: &mut Account,
+    ) -> Result<(), Refusal> {
+        if !space.unsure {
+            return Ok(());
+        }
+        let touched = Touched { range: IovaRange::ALL, tables: true, spare: None };
+        self.settle(space, frames, account, &touched, StaleFrames::EMPTY)
+    }
+
     /// Frees the root of a space whose tag is quiet.
     pub(crate) fn forget(&mut self, space: Space, frames: &mut FramePool<'_>, account: &mut Account) {
         assert!(space.cached.is_empty() && space.devices == 0 && space.quarantine.is_empty());

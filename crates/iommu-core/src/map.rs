@@ -35,7 +35,7 @@ pub struct MapRequest {
 
 impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// Maps a piece of a region. Everything that it takes is checked and reserved before the first entry is
-    /// written, so that neither the rest of this request nor its resumption can fail.
+    /// written, so that neither the rest of this request nor its resumption can fail for lack of it.
     ///
     /// Without `fixed`, the lowest free place is chosen ([`Tree::first_fit`](crate::tree::Tree::first_fit)) in
     /// the aperture less its first page, aligned to the largest power of two that is not above the length, the
@@ -46,7 +46,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
     /// [`Refusal::OutOfRegion`], [`Refusal::NotPermitted`], [`Refusal::Misaligned`], [`Refusal::ZeroLength`],
     /// [`Refusal::Overflow`], [`Refusal::Reserved`], [`Refusal::Overlap`], [`Refusal::NoRights`],
     /// [`Refusal::NotExpressible`], [`Refusal::NoSpace`], [`Refusal::NotMapped`] (nothing to resume),
-    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`] (an empty table in the way cannot be taken out),
+    /// [`Refusal::HardwareTimeout`], [`Refusal::HardwareFailed`] (what was taken out before, or an empty table in the
+    /// way, the hardware does not confirm to have forgotten; a half done MAP stays so),
     /// [`Refusal::NoMemory`], [`Refusal::QuotaExceeded`].
     pub fn map(&mut self, client: ClientId, request: &MapRequest) -> Result<Progress, Refusal> {
         let MapRequest { rights, offset, length, .. } = *request;
@@ -108,6 +109,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
 
         let extent = Extent { iova: range.first(), pa, bytes: length, rights };
         let area = Area::new(range, request.slot as u8, offset, rights);
+        hardware.ascertain(space, frames, &mut owner.account)?;
         // A block takes the place of a table, even of an empty one.
         if space.table.spare().is_some_and(|spare| range.covers(spare)) {
             hardware.shed(space, frames, &mut owner.account)?;
@@ -165,6 +167,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         if !same || area.state() != State::Filling {
             return Err(Refusal::NotMapped(range));
         }
+        hardware.ascertain(space, frames, &mut owner.account)?;
         let before = area.cursor();
         let extent = Extent {
             iova: range.first() + before,

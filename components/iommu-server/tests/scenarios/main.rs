@@ -7,8 +7,10 @@ mod expected;
 mod faults;
 mod hardware;
 mod life;
+mod lives;
 mod locks;
 mod random;
+mod sweep;
 mod withdrawn;
 mod work;
 

@@ -2,7 +2,7 @@
 
 use iommu_hal::UnitError;
 
-use super::machine::TIMEOUT;
+use super::machine::{Call, TIMEOUT};
 use super::watch::{areas, request, space};
 use super::*;
 use crate::area::State;
@@ -32,16 +32,69 @@ fn what_was_unmapped_stays_out_of_use_until_the_hardware_answers() {
         assert_eq!(core.usage(A), before);
         assert_eq!(space(&core, A, id).quarantine.len(), 2);
         assert_eq!(core.map(A, &map), Err(Refusal::Overlap(area.range)));
-        // Another range is free meanwhile, and its removal settles the quarantine, not the area.
+        // Another range is free meanwhile, and what is mapped there settles the quarantine, not the area.
         request(&mut core, &machine, |core| core.map(A, &fixed(id, 0x9000, 0, PAGE))).unwrap();
+        assert!(machine.take_calls().iter().any(|call| matches!(call.1, Call::InvalidateAll(_))));
         request(&mut core, &machine, |core| core.unmap(A, id, 0x8000, 0x9fff)).unwrap();
-        assert!(
-            machine.take_calls().iter().any(|call| matches!(call.1, super::machine::Call::InvalidateAll(_)))
-        );
         assert_eq!(core.usage(A).frames, 1);
         assert_eq!(request(&mut core, &machine, unmap).map(|done| done.bytes), Ok(PAGE));
         assert_eq!(core.usage(A), Quota { frames: 1, areas: 0, spaces: 1 });
         request(&mut core, &machine, |core| core.map(A, &map)).unwrap();
+    }
+}
+
+/// The units may still walk a table that was taken out, where something new is to be.
+#[test]
+fn nothing_is_mapped_before_the_hardware_has_forgotten_what_was_there() {
+    let block = |id| fixed(id, 0, 0, 2 * MIB);
+    let beside = |id| fixed(id, 0x9000, 0, PAGE);
+    let long = |id| fixed(id, 8 * MIB, PAGE, 4 * MIB);
+    for (what, left, again) in
+        [("block", 0, 0), ("beside", 1, 0), ("resumed", 1, 1), ("copy", 1, 2), ("copy on", 1, 3)]
+    {
+        let machine = Machine::default();
+        let mut core = core(&machine);
+        let (id, _) = core.ioas_alloc(A).unwrap();
+        let (other, _) = core.ioas_alloc(A).unwrap();
+        core.attach(A, id, 0).unwrap();
+        map_all(&mut core, A, &long(other)).unwrap();
+        let copy = CopyRequest { target: id, source: other, iova: 16 * MIB, first: 8 * MIB, ..copy(id) };
+        let copy = CopyRequest { length: 4 * MIB, ..copy };
+        let half = match again {
+            1 => core.map(A, &long(id)).unwrap().more,
+            3 => core.copy(A, &copy).unwrap().more,
+            _ => false,
+        };
+        assert_eq!(half, again % 2 == 1);
+        core.map(A, &fixed(id, 0x5000, 0, PAGE)).unwrap();
+        if left == 0 {
+            // Its table stays, empty, until the block is to be in its place.
+            core.unmap(A, id, 0x5000, 0x5fff).unwrap();
+        }
+        let step = |core: &mut TestCore| match (left, again) {
+            (0, _) => core.map(A, &block(id)),
+            (_, 0) => core.map(A, &beside(id)),
+            (_, 1) => core.map(A, &MapRequest { resume: true, ..long(id) }),
+            (_, 2) => core.copy(A, &copy),
+            _ => core.copy(A, &CopyRequest { resume: true, ..copy }),
+        };
+        machine.fail_at(1, TIMEOUT);
+        let failing = match left {
+            0 => request(&mut core, &machine, step),
+            // More than the mapping, so that its table goes too.
+            _ => request(&mut core, &machine, |core| core.unmap(A, id, 0x5000, 0x6fff)),
+        };
+        assert_eq!(failing, Err(timeout()), "{what}");
+        let before = areas(&core, space(&core, A, id));
+        machine.fail_at(0, TIMEOUT);
+        assert_eq!(request(&mut core, &machine, step), Err(timeout()), "{what}");
+        assert_eq!(areas(&core, space(&core, A, id)), before, "{what}: nothing has changed");
+        machine.take_calls();
+        request(&mut core, &machine, step).unwrap();
+        let calls: Vec<_> = machine.take_calls().into_iter().map(|call| call.1).collect();
+        assert!(matches!(calls[..], [Call::InvalidateAll(_), Call::Sync]), "{what}: {calls:?}");
+        repeat(|| request(&mut core, &machine, |core| core.reset(A))).unwrap();
+        assert_eq!(core.usage(A), Quota::ZERO, "{what}");
     }
 }
 

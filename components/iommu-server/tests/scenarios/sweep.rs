@@ -1,0 +1,276 @@
+//! S17: everything that can fail, made to fail at every n-th point: commands, waits, memory and quotas.
+
+use arm_smmu_v3::{REGISTER_LIMIT_NS, SYNC_LIMIT_NS};
+use iommu_model::smmu_v3::Config;
+use iommu_protocol::{DeviceIndex, RegionSlot, Request, SpaceId, Status};
+
+use crate::{
+    MIB, MS, PAGE, PAGES_AT,
+    bench::{ALICES_DEVICE, BOB, BOBS_DEVICE, READ, SUPERVISOR, map, resumed, unmap},
+    expected::ward,
+    lives::{CHANNELS, Lives, Op, SECOND_DEVICE, begin},
+};
+
+const FIRST: SpaceId = SpaceId(1);
+const SECOND: SpaceId = SpaceId(2);
+
+/// Most commands that the life below takes, and then some.
+const NO_END: u32 = 500;
+
+/// A life in which each kind of request has its part, by the number of the client.
+fn life() -> Vec<(usize, Op)> {
+    let attach = |space, device| Request::Attach { space, device: DeviceIndex(device) };
+    let detach = |device| Request::Detach { device: DeviceIndex(device) };
+    let copy = |source, target, iova, first, length| Request::Copy {
+        source,
+        target,
+        flags: READ,
+        iova,
+        first,
+        length,
+    };
+    let ask = |index: usize, request| (index, Op::Ask(request));
+    let again = |n: usize, step: (usize, Op)| vec![step; n];
+    let all = |space| Request::Unmap { space, first: 0, last: u64::MAX };
+    let long = map(FIRST, PAGES_AT, 0, 4 * MIB);
+    [
+        vec![
+            ask(0, Request::IoasAlloc),
+            ask(0, map(FIRST, PAGE, 0, 3 * PAGE)),
+            ask(0, attach(FIRST, 0)),
+            ask(0, map(FIRST, 4 * MIB, 0, 2 * MIB)),
+            ask(0, long),
+            (0, Op::Resume(0)),
+            (0, Op::Resume(0)),
+            ask(0, map(SECOND, 1 << 30, 0, PAGE)),
+            ask(0, copy(FIRST, SECOND, PAGE, PAGE, 3 * PAGE)),
+            ask(0, unmap(FIRST, PAGE, 3 * PAGE)),
+            ask(0, map(FIRST, 5 * PAGE, 0, PAGE)),
+            ask(0, unmap(FIRST, 5 * PAGE, PAGE)),
+            // A block where an empty table is kept.
+            ask(0, map(FIRST, 0, 0, 2 * MIB)),
+            ask(0, Request::Replace { space: SECOND, device: DeviceIndex(0) }),
+        ],
+        again(4, ask(0, all(FIRST))),
+        vec![
+            ask(0, attach(FIRST, 1)),
+            ask(0, map(FIRST, PAGE, 0, PAGE)),
+            ask(0, Request::Unmap { space: SECOND, first: 0, last: (1 << 31) - 1 }),
+            ask(1, Request::IoasAlloc),
+            ask(1, map(FIRST, PAGE, 0, PAGE)),
+            ask(1, attach(FIRST, 0)),
+            ask(1, map(FIRST, PAGES_AT, 0, 4 * MIB)),
+            (1, Op::Hold),
+            (1, Op::Work),
+        ],
+        again(4, (2, Op::Claim)),
+        vec![
+            ask(2, map(FIRST, 7 * PAGE, 0, PAGE)),
+            ask(2, Request::Unmap { space: FIRST, first: 0, last: 2 * MIB - 1 }),
+            ask(2, attach(FIRST, 0)),
+            ask(2, map(FIRST, PAGES_AT, 0, 4 * MIB)),
+        ],
+        again(2, (0, Op::Revoke(0))),
+        vec![
+            (0, Op::Regrant(0)),
+            ask(0, map(FIRST, PAGE, 0, PAGE)),
+            ask(0, detach(0)),
+            ask(0, Request::IoasDestroy { space: SECOND }),
+            ask(0, detach(1)),
+            ask(0, map(FIRST, 9 * PAGE, 0, PAGE)),
+            ask(0, Request::IoasDestroy { space: FIRST }),
+        ],
+        again(4, (2, Op::Teardown)),
+        again(3, ask(0, Request::Reset)),
+    ]
+    .concat()
+}
+
+/// Sends what `op` says, whatever comes back.
+fn send(lives: &mut Lives, index: usize, op: &Op) -> Status {
+    let (channel, client) = (CHANNELS[index], ward(index));
+    let (channel, request) = match *op {
+        Op::Ask(request) => (channel, request),
+        Op::Resume(_) => (channel, resumed(map(FIRST, PAGES_AT, 0, 4 * MIB), PAGES_AT)),
+        Op::Claim => (channel, Request::Claim),
+        Op::Teardown => (SUPERVISOR, Request::Teardown { client }),
+        Op::Hold => (SUPERVISOR, Request::Hold { client, deadline_ms: 500 }),
+        Op::Revoke(slot) => (SUPERVISOR, Request::Revoke { client, slot: RegionSlot(slot) }),
+        Op::Regrant(slot) => (SUPERVISOR, Request::Regrant { client, slot: RegionSlot(slot) }),
+        Op::Work | Op::Expire => {
+            lives.world.work();
+            return Status::Ok;
+        }
+    };
+    lives.world.status(channel, request)
+}
+
+/// How many mappings in places far from each other fit into what is free: less after a leak.
+fn room(lives: &mut Lives) -> u64 {
+    let space = lives.world.space(BOB);
+    let fits =
+        (0..).take_while(|n| lives.world.status(BOB, map(space, n << 30, 0, PAGE)) == Status::Ok).count();
+    lives.world.finish(BOB, Request::Reset);
+    fits as u64
+}
+
+/// Little memory for tables, which Bob alone could use up.
+fn small() -> Lives {
+    begin(Config { table_bytes: 0x8_0000, ..Config::default() }, |p| {
+        (p.clients[1].areas, p.clients[1].frames) = (1000, 1000);
+    })
+}
+
+/// Steps after the one that met a failure: what comes then is as it always is.
+const STEPS_AFTER: usize = 5;
+
+/// The life, on hardware that refuses command number `first` and number `second` after that; whether it came so far.
+fn refused_life(first: u32, second: Option<u32>, full: u64) -> bool {
+    let mut lives = small();
+    lives.arm_all(first, second);
+    let mut left = STEPS_AFTER;
+    for (index, op) in life() {
+        lives.act(index, op, None);
+        let (one, all) = lives.has_met();
+        if all || one && second.is_some() {
+            lives.expected.check(&mut lives.world);
+        }
+        left -= usize::from(all);
+        if left == 0 {
+            break;
+        }
+    }
+    let reached = !lives.disarm();
+    lives.end();
+    assert_eq!(room(&mut lives), full, "commands {first} and {second:?}: nothing is lost");
+    reached
+}
+
+fn room_at_start() -> u64 {
+    let mut lives = small();
+    lives.end();
+    let room = room(&mut lives);
+    assert!(room > 20);
+    room
+}
+
+/// One command that the hardware refuses is made good, and nobody notices; another one while that is made good, and the
+/// request fails, all is as it was or as was said, and the same request succeeds.
+#[test]
+fn s17_any_command_may_be_refused_once_and_again() {
+    let full = room_at_start();
+    for second in [None, Some(1)] {
+        let commands = (0..NO_END).take_while(|&first| refused_life(first, second, full)).count();
+        assert!((40..NO_END as usize).contains(&commands), "the life takes {commands} commands");
+    }
+}
+
+/// A wait that never ends: the unit is given up, which every request says within its bound, and nothing that its devices may
+/// still reach is released.
+#[test]
+fn s17_any_wait_may_be_without_end() {
+    let mut waits = 0;
+    loop {
+        let mut lives = begin(Config { clock_step_ns: 20_000, ..Config::default() }, |_| {});
+        let bench = lives.world.bench.clone();
+        let last = bench.observed().syncs_completed + waits;
+        lives.world.bench.meanwhile(move || {
+            let done = bench.observed().syncs_completed >= last;
+            bench.faults().sync_never_completes = done;
+        });
+        let clock = lives.world.bench.ports().2;
+        let mut failed = false;
+        for (index, op) in life() {
+            let before = clock.elapsed_ns();
+            let status = send(&mut lives, index, &op);
+            let took = clock.elapsed_ns() - before;
+            let most = if failed { MS } else { SYNC_LIMIT_NS + REGISTER_LIMIT_NS + MS };
+            assert!(took <= most, "wait {waits}, {op:?}: {status:?} after {took} ns");
+            assert!(failed || status != Status::HardwareFailed, "wait {waits}, {op:?}: {status:?}");
+            assert!(status != Status::HardwareTimeout || took >= SYNC_LIMIT_NS, "wait {waits}, {op:?}");
+            // The server's own work says so to nobody who calls.
+            failed |= took >= SYNC_LIMIT_NS;
+            let looks = [ALICES_DEVICE, SECOND_DEVICE, BOBS_DEVICE].into_iter().filter(|_| failed);
+            for (stream, iova) in
+                looks.flat_map(|stream| [0, PAGE, 4 * MIB, PAGES_AT, 1 << 30].map(|at| (stream, at)))
+            {
+                let seen = lives.world.bench.translate(stream, iova, false);
+                assert!(seen.is_err(), "wait {waits}, {op:?}: {stream:?} gets at {iova:#x}");
+            }
+        }
+        waits += 1;
+        assert!(waits < NO_END.into());
+        if !failed {
+            break;
+        }
+    }
+    assert!(waits > 15, "the life waits only {waits} times");
+}
+
+/// The life of clients whose quota ends at the n-th area or frame: what is refused is refused for that reason, and changes
+/// nothing.
+#[test]
+fn s17_any_charge_may_be_over_quota() {
+    for areas in [true, false] {
+        let mut refused = vec![];
+        for most in 0..24 {
+            let mut lives = begin(Config::default(), |p| {
+                for client in &mut p.clients {
+                    (client.areas, client.frames) = if areas { (most, 64) } else { (1000, most + 1) };
+                }
+            });
+            for (index, op) in life() {
+                lives.act(index, op, None);
+                if lives.over_quota != 0 {
+                    lives.expected.check(&mut lives.world);
+                }
+            }
+            refused.push(lives.over_quota);
+            lives.end();
+        }
+        let last = refused.iter().rposition(|&times| times > 0).expect("it is too little at first");
+        assert!(refused[0] > 0 && last < 23, "{refused:?}");
+        assert!(refused.iter().filter(|&&times| times > 0).count() > 3, "{refused:?}");
+    }
+}
+
+/// The server's memory ends at the n-th area or frame, as Bob holds the rest: the same as for quotas, and when he lets go the
+/// same request succeeds.
+#[test]
+fn s17_any_allocation_may_fail() {
+    type Hog = fn(&mut Lives, u64) -> Status;
+    let areas: Hog = |lives, n| lives.world.status(BOB, map(FIRST, PAGES_AT + n * PAGE, 0, PAGE));
+    let frames: Hog = |lives, n| lives.world.status(BOB, map(FIRST, n << 30, 0, PAGE));
+    for (hog, step) in [(areas, 1), (frames, 2)] {
+        let (mut met, mut rounds) = (0, 0);
+        for left in (0..24).step_by(step) {
+            let mut lives = begin(Config { table_bytes: 0xc_0000, ..Config::default() }, |p| {
+                for client in &mut p.clients {
+                    (client.areas, client.frames) = (2000, 2000);
+                }
+            });
+            // Bob takes all, then gives a little back; he has no other part here.
+            lives.world.ok(BOB, Request::IoasAlloc);
+            let all = (0..2000).take_while(|&n| hog(&mut lives, n) == Status::Ok).count() as u64;
+            assert!(all > 20 && all < 2000, "{all}");
+            for n in all - left / step as u64..all {
+                let at = if step == 1 { PAGES_AT + n * PAGE } else { n << 30 };
+                lives.world.ok(BOB, unmap(FIRST, at, PAGE));
+            }
+            lives.expected.clients.remove(1);
+            lives.scarce = true;
+            for (index, op) in life().into_iter().filter(|(index, _)| *index == 0) {
+                lives.apply(index, op.clone(), None);
+                if lives.out_of_memory != 0 && lives.scarce {
+                    lives.scarce = false;
+                    lives.world.finish(BOB, Request::Reset);
+                    lives.apply(index, op, None);
+                }
+            }
+            let refused = lives.out_of_memory;
+            met += refused;
+            rounds += 1;
+        }
+        assert!(met > 3, "{met} of {rounds}");
+    }
+}
