@@ -14,9 +14,10 @@ pub const TE: u32 = 1 << 31;
 pub const SRTP: u32 = 1 << 30;
 pub const QIE: u32 = 1 << 26;
 
-/// Global invalidation of the context cache, of the IOTLB with drains.
+/// Global invalidation of the context cache, of the IOTLB with drains, of the PASID cache.
 pub const ALL_CONTEXTS: [u64; 2] = [0x11, 0];
 pub const ALL_TRANSLATIONS: [u64; 2] = [0xd2, 0];
+pub const ALL_PASIDS: [u64; 2] = [0x37, 0];
 
 pub struct Rig {
     pub bench: Bench,
@@ -69,6 +70,21 @@ impl Rig {
         rig.store(rig.root, rig.contexts | 1);
         rig.point_at_root(rig.root);
         rig.invalidate_all();
+        rig.command(QIE | TE);
+        rig
+    }
+
+    /// Likewise in scalable mode, with descriptors of 256 bits.
+    pub fn scalable(config: Config) -> Self {
+        let mut rig = Self::off(config);
+        rig.step = 32;
+        rig.enable_queue();
+        rig.store(rig.root, rig.contexts | 1);
+        rig.point_at_root(rig.root | 1 << 10);
+        rig.push(ALL_CONTEXTS);
+        rig.push(ALL_PASIDS);
+        rig.push(ALL_TRANSLATIONS);
+        rig.sync();
         rig.command(QIE | TE);
         rig
     }
