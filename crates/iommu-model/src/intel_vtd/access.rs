@@ -14,6 +14,9 @@ impl Vtd {
             }
             Register::ContextCommand => self.read_context_command(memory),
             Register::Iotlb => self.read_iotlb_command(memory),
+            Register::ProtectedMemory => {
+                self.registers.protected.read(self.faults.protected_memory);
+            }
             _ => {}
         }
         let value = self.registers.value(&self.config, register);
@@ -42,7 +45,17 @@ impl Vtd {
             }
             Register::Iotlb => self.write_iotlb_command(memory, whole(self.registers.iotlb), go),
             Register::QueueTail => self.write_tail(whole(self.registers.queue_tail)),
-            Register::RootTable | Register::QueueAddress | Register::InterruptTable => {
+            Register::ProtectedMemory => {
+                assert!(
+                    self.config.protected_memory,
+                    "PMEN written: no protected regions (CAP.PLMR, CAP.PHMR)"
+                );
+                self.registers.protected.write(self.faults.protected_memory, value as u32);
+            }
+            Register::RootTable
+            | Register::QueueAddress
+            | Register::InterruptTable
+            | Register::ProtectedBound(2 | 3) => {
                 let held = self.registers.value(&self.config, register);
                 self.registers.store(&self.config, register, whole(held), written);
             }

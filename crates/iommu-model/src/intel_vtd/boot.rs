@@ -4,6 +4,7 @@ use super::{
     Bench, Config,
     fault_recording::{IQE, PFO, Record},
     global_command::{GlobalStatus, IRES, IRTPS, QIES, RTPS, TES},
+    protected_memory::ProtectedMemory,
     tlb::{Allowed, Entry, Target},
     translate::Context,
 };
@@ -21,6 +22,8 @@ pub struct LeftOn {
     pub faults: bool,
     /// The queue stands at a descriptor that it refuses (FSTS.IQE).
     pub queue_error: bool,
+    /// Protected memory regions are on: the low 2 MiB from 0x200000, and the 2 MiB from 0x1_0000_0000.
+    pub protected_memory: bool,
     /// Cached translations, under domain ids 0 to 7, of the first GiB onto itself.
     pub stale_translations: bool,
 }
@@ -34,6 +37,7 @@ impl Default for LeftOn {
             interrupts: false,
             faults: true,
             queue_error: false,
+            protected_memory: false,
             stale_translations: true,
         }
     }
@@ -84,6 +88,10 @@ impl Bench {
                 let fault = Record { source: 8, pasid: None, information: 0x1000, write: false, code: 6 };
                 registers.faults.record(&fault, false);
                 registers.faults.raise(PFO);
+            }
+            if left.protected_memory {
+                assert!(unit.config.protected_memory, "the unit has no protected memory regions");
+                registers.protected = ProtectedMemory::left([0x20_0000, 0x20_0000, 1 << 32, 1 << 32]);
             }
             if left.queue_error {
                 registers.faults.raise(IQE);

@@ -1,6 +1,6 @@
 //! What the modelled unit implements, and the capability registers that say so (11.4.2, 11.4.3).
 
-/// What the unit implements. The default is what QEMU 10.0 has; the named ones are QEMU's too where they say so.
+/// What the unit implements. The default is what QEMU 10.0 has, and so are the named ones that say so.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// VER.
@@ -52,6 +52,8 @@ pub struct Config {
     pub abort_mode: bool,
     /// Supervisor requests (ECAP.SRS); only told.
     pub supervisor_requests: bool,
+    /// Protected memory regions, low and high (CAP.PLMR, CAP.PHMR).
+    pub protected_memory: bool,
     /// Byte offset of the fault recording registers, a multiple of 16 (CAP.FRO).
     pub fault_offset: u32,
     /// Byte offset of IVA, a multiple of 16; IOTLB follows (ECAP.IRO).
@@ -95,6 +97,7 @@ impl Default for Config {
             rid_pasid: false,
             abort_mode: false,
             supervisor_requests: false,
+            protected_memory: false,
             fault_offset: 0x220,
             iotlb_offset: 0xf0,
             collapses_faults: true,
@@ -165,6 +168,7 @@ impl Config {
         let pages: u64 = self.large_pages.iter().map(|&lg2| 1 << (34 + (lg2 - 21) / 9)).sum();
         u64::from((self.domain_bits - 4) / 2)
             | u64::from(self.write_buffer) << 4
+            | if self.protected_memory { 0b11 << 5 } else { 0 }
             | u64::from(self.caching_mode) << 7
             | widths
             | u64::from(self.guest_bits - 1) << 16
@@ -197,6 +201,23 @@ impl Config {
             | u64::from(self.scalable && self.coherent) << 48
             | u64::from(self.rid_pasid) << 49
             | u64::from(self.abort_mode) << 52
+    }
+
+    /// Panics where no unit is like this.
+    pub(super) fn check(&self) {
+        assert!(self.domain_bits.is_multiple_of(2) && (4..=16).contains(&self.domain_bits), "CAP.ND");
+        assert!(
+            !self.widths.is_empty() && self.widths.iter().all(|width| [39, 48].contains(width)),
+            "CAP.SAGAW"
+        );
+        assert!(self.large_pages.iter().all(|lg2| [21, 30].contains(lg2)), "CAP.SSLPS");
+        assert!((1..=256).contains(&self.fault_records), "CAP.NFR");
+        assert!(self.host_bits <= 52 && self.guest_bits <= 64, "address widths");
+        assert!(
+            self.queued_invalidation || !self.scalable && !self.interrupt_remapping,
+            "scalable mode and interrupt remapping need queued invalidation"
+        );
+        assert!(self.scalable || self.pasid_bits == 0 && !self.rid_pasid, "PASIDs are for scalable mode");
     }
 
     /// Whether no more bits than a domain id has are set.

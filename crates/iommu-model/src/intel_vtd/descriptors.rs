@@ -54,8 +54,8 @@ pub(super) enum PasidScope {
 }
 
 impl PasidScope {
-    /// Whether it names the entry of `pasid` that is tagged with `domain`; one that is not present has no tag, and
-    /// any domain names it.
+    /// Whether it names the entry of `pasid` that is tagged with `domain`. One that is not present has no tag,
+    /// and any domain names it.
     pub fn names(&self, pasid: u32, domain: Option<u16>) -> bool {
         match *self {
             Self::All => true,
@@ -139,7 +139,7 @@ pub(super) fn decode(config: &Config, scalable: bool, words: [u64; 4]) -> Result
                 .ok_or(Refused)?;
             assert!(
                 !scalable || !matches!(scope, ContextScope::Domain(_)),
-                "context-cache invalidation by domain in scalable mode, where context entries have none (6.5.2.1)"
+                "context-cache invalidation by domain in scalable mode, where entries have none (6.5.2.1)"
             );
             Ok(Invalidate(Removes::Contexts(scope)))
         }

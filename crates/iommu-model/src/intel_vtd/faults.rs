@@ -17,6 +17,8 @@ pub struct Faults {
     pub interrupt_pointer: Ack,
     /// When GSTS.IRES follows GCMD.IRE.
     pub interrupt_enable: Ack,
+    /// When PMEN.PRS follows PMEN.EPM.
+    pub protected_memory: Ack,
     /// What GSTS does not acknowledge yet is in force all the same.
     pub in_force_before_acknowledged: bool,
     /// When CCMD.ICC clears.

@@ -83,7 +83,7 @@ impl Vtd {
         );
         assert!(
             changed.count_ones() <= 1,
-            "GCMD {value:#x} changes {changed:#x}: one field at a time, and a field left out is turned off (11.4.4.1)"
+            "GCMD {value:#x} changes {changed:#x}: one field at a time; a field left out is turned off (11.4.4.1)"
         );
         if changed == 0 {
             return;

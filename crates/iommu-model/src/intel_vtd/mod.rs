@@ -2,8 +2,8 @@
 //!
 //! Legacy mode and scalable mode with second-stage tables of 3 and 4 levels; queued invalidation and invalidation
 //! through registers; fault recording; interrupt remapping. Not modelled: first-stage and nested translation,
-//! accessed and dirty flags, device TLBs, page requests, posted interrupts, protected memory regions, advanced
-//! fault logging, performance counters. A unit here says in CAP and ECAP that it has none of them.
+//! accessed and dirty flags, device TLBs, page requests, posted interrupts, advanced fault logging, performance
+//! counters. A unit here says in CAP and ECAP that it has none of them.
 //!
 //! ```
 //! use iommu_hal::{Registers, StreamId};
@@ -26,6 +26,8 @@ mod faults;
 mod global_command;
 mod interrupts;
 mod invalidate;
+mod ports;
+mod protected_memory;
 mod queue;
 mod read_ahead;
 mod reason;
@@ -43,12 +45,13 @@ use std::{
     rc::Rc,
 };
 
-use iommu_hal::{PhysAddr, Registers, StreamId, TableMemory};
+use iommu_hal::StreamId;
 
 pub use boot::LeftOn;
 pub use config::Config;
 pub use faults::{Ack, Faults};
 pub use interrupts::Interrupt;
+pub use ports::{MemoryPort, RegisterPort};
 
 use fault_recording::{Fate, Record};
 use interrupts::is_interrupt;
@@ -121,14 +124,6 @@ pub struct Bench {
     clock: VirtualClock,
 }
 
-/// The unit's registers, for a driver.
-#[derive(Clone)]
-pub struct RegisterPort(Rc<RefCell<Machine>>);
-
-/// The table region, for a driver.
-#[derive(Clone)]
-pub struct MemoryPort(Rc<RefCell<Machine>>);
-
 /// Why a device's access did not get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocked {
@@ -154,18 +149,6 @@ impl fmt::Debug for Bench {
     }
 }
 
-impl fmt::Debug for RegisterPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RegisterPort")
-    }
-}
-
-impl fmt::Debug for MemoryPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemoryPort")
-    }
-}
-
 impl Request {
     fn new(stream: StreamId, pasid: Option<u32>, write: bool) -> Self {
         let source = u16::try_from(stream.0).expect("a PCI requester id has 16 bits");
@@ -176,6 +159,7 @@ impl Request {
 impl Bench {
     /// A unit just reset: off, nothing cached.
     pub fn new(config: Config) -> Self {
+        config.check();
         let memory = SystemMemory::new(config.table_base, config.table_bytes, config.coherent);
         let clock = VirtualClock::new(config.clock_step_ns);
         let registers = registers::RegisterFile {
@@ -372,7 +356,12 @@ impl Machine {
             // Neither memory nor an interrupt (3.14).
             return Err(silent);
         }
-        self.unit.translate(&self.memory, source, pasid, iova, write).map_err(|stop| match stop {
+        let found = self.unit.translate(&self.memory, source, pasid, iova, write);
+        let unprotected = |&physical: &u64| !self.unit.registers.protected.covers(physical);
+        if found.as_ref().is_ok_and(|physical| !unprotected(physical)) {
+            return Err(silent);
+        }
+        found.map_err(|stop| match stop {
             Stop::Silent => silent,
             Stop::Fault { reason, quiet } => {
                 let code = reason.code(self.unit.is_scalable(), write);
@@ -397,65 +386,5 @@ impl Machine {
                 Err(Blocked { iova: address, reason: Some(code), recorded })
             }
         }
-    }
-}
-
-impl Registers for RegisterPort {
-    fn read32(&mut self, offset: u32) -> u32 {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.read(&mut machine.memory, offset, false) as u32
-    }
-
-    fn write32(&mut self, offset: u32, value: u32) {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.write(&mut machine.memory, offset, false, u64::from(value));
-    }
-
-    fn read64(&mut self, offset: u32) -> u64 {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.read(&mut machine.memory, offset, true)
-    }
-
-    fn write64(&mut self, offset: u32, value: u64) {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.write(&mut machine.memory, offset, true, value);
-    }
-}
-
-impl TableMemory for MemoryPort {
-    fn base(&self) -> PhysAddr {
-        PhysAddr(self.0.borrow().memory.base())
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.borrow().memory.bytes()
-    }
-
-    fn read(&self, at: PhysAddr) -> u64 {
-        // Time passes for a unit that is slow.
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.run_slowly(&mut machine.memory);
-        machine.memory.load(at.0)
-    }
-
-    fn write(&mut self, at: PhysAddr, value: u64) {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.check_descriptor_store(at.0);
-        let old = machine.memory.store(at.0, value);
-        machine.unit.stored(&machine.memory, at.0, old);
-    }
-
-    fn publish(&mut self) {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.maintain(&mut machine.memory, Buffered::Publish);
-    }
-
-    fn clean(&mut self, at: PhysAddr, bytes: u64) {
-        let machine = &mut *self.0.borrow_mut();
-        machine.unit.maintain(&mut machine.memory, Buffered::Clean { at: at.0, bytes });
-    }
-
-    fn invalidate(&mut self, at: PhysAddr, bytes: u64) {
-        self.0.borrow_mut().memory.invalidate(at.0, bytes);
     }
 }

@@ -28,8 +28,29 @@ impl Vtd {
     }
 
     fn keep_context(&mut self, source: u16, context: Context) {
-        if self.may_cache_context(&context) {
-            self.contexts.entry(source).or_insert(context);
+        let scalable = self.is_scalable();
+        let dropped = |held: &Context| {
+            self.pending.iter().any(|pending| match pending.removes {
+                Removes::Contexts(scope) => {
+                    held.born < pending.number && scope.names(source, held.domain(scalable))
+                }
+                _ => false,
+            })
+        };
+        if self.may_cache_context(&context) && self.contexts.get(&source).is_none_or(dropped) {
+            self.contexts.insert(source, context);
+        }
+    }
+
+    fn keep_pasid(&mut self, key: (u16, u32), entry: PasidEntry) {
+        let dropped = |held: &PasidEntry| {
+            self.pending.iter().any(|pending| match pending.removes {
+                Removes::Pasids(scope) => held.born < pending.number && scope.names(key.1, held.domain()),
+                _ => false,
+            })
+        };
+        if self.may_cache_pasid(&entry) && self.pasids.get(&key).is_none_or(dropped) {
+            self.pasids.insert(key, entry);
         }
     }
 
@@ -65,6 +86,7 @@ impl Vtd {
 
     /// PASID-table entries that cached context entries lead to.
     fn pasids_ahead(&mut self, memory: &SystemMemory, at: u64, old: u64) {
+        let born = self.invalidations;
         for (source, context) in self.contexts.clone() {
             let Ok(directory) = directory(&self.config, context.words) else { continue };
             // Requests without a PASID, and those that were seen.
@@ -88,10 +110,8 @@ impl Vtd {
                 }
                 let mut words = memory.fetch_entry(entry_at).unwrap_or_default();
                 words[((at - entry_at) / 8) as usize] = old;
-                let entry = PasidEntry { words, missing: None, quiet: word & 0b10 != 0, born: context.born };
-                if self.may_cache_pasid(&entry) {
-                    self.pasids.entry((source, pasid)).or_insert(entry);
-                }
+                let entry = PasidEntry { words, missing: None, quiet: word & 0b10 != 0, born };
+                self.keep_pasid((source, pasid), entry);
             }
         }
     }

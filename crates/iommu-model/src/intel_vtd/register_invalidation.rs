@@ -35,6 +35,7 @@ impl Vtd {
             return;
         }
         let (domain, source) = (bits(value, 0, 15), bits(value, 16, 31));
+        assert!(self.config.is_domain(domain), "CCMD {value:#x}: the domain id is too large");
         let scope = ContextScope::new(bits(value, 61, 62), domain, source, bits(value, 32, 33));
         let scope = scope.expect("CCMD.CIRG 0 is reserved (11.4.6)");
         assert!(!self.is_scalable(), "CCMD in scalable mode, which needs queued invalidation (6.5.1)");
@@ -61,6 +62,7 @@ impl Vtd {
             self.registers.iotlb &= !GO;
             return;
         }
+        assert!(self.config.is_domain(bits(value, 32, 47)), "IOTLB {value:#x}: the domain id is too large");
         let domain = bits(value, 32, 47) as u16;
         let scope = match bits(value, 60, 61) {
             0b01 => Scope::All,

@@ -20,6 +20,8 @@ pub(super) enum Register {
     FaultStatus,
     FaultEvent(u32),
     ProtectedMemory,
+    /// A base or limit of the protected regions.
+    ProtectedBound(usize),
     QueueHead,
     QueueTail,
     QueueAddress,
@@ -36,7 +38,8 @@ pub(super) enum Register {
 use Register::{
     Capabilities, CompletionEvent, CompletionStatus, ContextCommand, ExtendedCapabilities, FaultEvent,
     FaultRecord, FaultStatus, GlobalCommand, GlobalStatus, InterruptTable, InvalidateAddress, Iotlb,
-    ProtectedMemory, QueueAddress, QueueErrorRecord, QueueHead, QueueTail, RootTable, Version,
+    ProtectedBound, ProtectedMemory, QueueAddress, QueueErrorRecord, QueueHead, QueueTail, RootTable,
+    Version,
 };
 
 impl Register {
@@ -57,6 +60,8 @@ impl Register {
             0x34 => FaultStatus,
             0x38..=0x44 => FaultEvent((offset - 0x38) / 4),
             0x64 => ProtectedMemory,
+            0x68 | 0x6c if config.protected_memory => ProtectedBound((offset as usize - 0x68) / 4),
+            0x70..=0x7c if config.protected_memory => ProtectedBound(2 + (offset as usize - 0x70) / 8),
             0x80 | 0x84 if config.queued_invalidation => QueueHead,
             0x88 | 0x8c if config.queued_invalidation => QueueTail,
             0x90 | 0x94 if config.queued_invalidation => QueueAddress,
@@ -81,6 +86,7 @@ impl Register {
                 | FaultStatus
                 | FaultEvent(_)
                 | ProtectedMemory
+                | ProtectedBound(0 | 1)
                 | CompletionStatus
                 | CompletionEvent(_)
         )
@@ -104,6 +110,7 @@ pub(super) struct RegisterFile {
     /// Reads of CCMD and of IOTLB that a command has waited for.
     pub command_reads: [u32; 2],
     pub faults: FaultRegisters,
+    pub protected: super::protected_memory::ProtectedMemory,
     pub queue_address: u64,
     pub queue_tail: u64,
     pub queue_head: u64,
@@ -137,7 +144,9 @@ impl RegisterFile {
             ContextCommand => self.context_command,
             FaultStatus => u64::from(self.faults.status()),
             FaultEvent(place) => u64::from(event_value(&self.faults.event, place)),
-            ProtectedMemory | QueueErrorRecord => 0,
+            ProtectedMemory => u64::from(self.protected.value()),
+            ProtectedBound(place) => self.protected.bound(place),
+            QueueErrorRecord => 0,
             QueueHead => self.queue_head,
             QueueTail => self.queue_tail,
             QueueAddress => self.queue_address,
@@ -200,13 +209,13 @@ impl RegisterFile {
                 self.invalidate_address = value;
             }
             FaultRecord(word) => self.faults.write_word(word, value & written),
-            ProtectedMemory => {
-                panic!("PMEN written: the unit has no protected memory regions (CAP.PLMR, CAP.PHMR)")
-            }
+            ProtectedBound(place) => self.protected.write_bound(place, value),
             Version | Capabilities | ExtendedCapabilities | GlobalStatus | QueueHead | QueueErrorRecord => {
                 panic!("{register:?} is read-only (11.4)")
             }
-            GlobalCommand | ContextCommand | QueueTail | Iotlb => unreachable!("{register:?} has effects"),
+            GlobalCommand | ContextCommand | ProtectedMemory | QueueTail | Iotlb => {
+                unreachable!("{register:?} has effects")
+            }
         }
     }
 

@@ -58,8 +58,8 @@ impl Watch {
         *changes += 1;
         assert!(
             *changes < 2,
-            "{owner:x?}: a present entry changed by two stores without a completed invalidation between them: the \
-             unit could use a mix (6.5.3)"
+            "{owner:x?}: a present entry changed by two stores without a completed invalidation between: the unit \
+             could use a mix (6.5.3)"
         );
     }
 }

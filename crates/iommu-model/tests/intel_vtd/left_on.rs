@@ -1,7 +1,10 @@
 //! A unit that a boot loader left on.
 
 use iommu_hal::Registers;
-use iommu_model::intel_vtd::{Bench, Config, LeftOn};
+use iommu_model::{
+    Ack,
+    intel_vtd::{Bench, Config, LeftOn},
+};
 
 use crate::rig::{DEVICE, QIE, RAM, Rig, SRTP, TE, blocked_by, forget_domain};
 
@@ -56,4 +59,22 @@ fn a_queue_that_stands_at_an_error_shows_it() {
 fn interrupts_can_be_remapped_by_the_loader() {
     let rig = left(LeftOn { interrupts: true, ..LeftOn::default() });
     assert_eq!(blocked_by(rig.bench.interrupt(DEVICE, 0xfee0_0010, 0)), Some(0x22));
+}
+
+#[test]
+fn protected_memory_blocks_devices_until_it_is_turned_off() {
+    let config = Config { protected_memory: true, ..Config::default() };
+    let mut rig = Rig::over(Bench::left_on(config, &LeftOn { protected_memory: true, ..LeftOn::default() }));
+    assert_eq!(rig.regs.read64(0x8) >> 5 & 0b11, 0b11);
+    assert_eq!(
+        (rig.regs.read32(0x64), rig.regs.read32(0x68), rig.regs.read64(0x70)),
+        (1 << 31 | 1, 0x20_0000, 1 << 32)
+    );
+    assert_eq!(blocked_by(rig.read(0x20_0000)), None);
+    assert_eq!(blocked_by(rig.write(1 << 32, &[1])), None);
+    assert!(rig.read(0x40_0000).is_ok());
+    rig.bench.faults().protected_memory = Ack::AfterReads(2);
+    rig.regs.write32(0x64, 0);
+    assert_eq!((rig.regs.read32(0x64), rig.regs.read32(0x64)), (1, 0));
+    assert!(rig.read(0x20_0000).is_ok());
 }

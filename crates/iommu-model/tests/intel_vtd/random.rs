@@ -26,7 +26,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..PAGES, proptest::option::of(0..4u64)).prop_map(|(page, frame)| Step::Set(page, frame)),
-        2 => (0..PAGES, 0..4u64, any::<bool>()).prop_map(|(page, order, hint)| Step::Invalidate { page, order, hint }),
+        2 => (0..PAGES, 0..4u64, any::<bool>()).
+            prop_map(|(page, order, hint)| Step::Invalidate { page, order, hint }),
         2 => Just(Step::Sync),
         3 => (0..PAGES).prop_map(Step::Access),
     ]

@@ -20,7 +20,7 @@ fn translations(rig: &mut Rig, command: u64) -> u64 {
 
 /// A unit without a queue, with a device of domain 5 that has used its page at 0x3000.
 fn warm(config: Config) -> (Rig, u64) {
-    let mut rig = Rig::off(Config { queued_invalidation: false, ..config });
+    let mut rig = Rig::off(Config { queued_invalidation: false, interrupt_remapping: false, ..config });
     rig.store(rig.root, rig.contexts | 1);
     rig.regs.write64(0x20, rig.root);
     rig.regs.write32(0x18, SRTP);

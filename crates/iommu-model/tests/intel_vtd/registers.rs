@@ -120,3 +120,9 @@ fn a_mode_that_aborts_everything_records_nothing() {
     assert_eq!((blocked.reason, blocked.recorded), (None, false));
     assert_eq!(rig.regs.read32(0x34), 0);
 }
+
+#[test]
+#[should_panic(expected = "no protected regions")]
+fn protected_memory_is_for_units_that_have_it() {
+    Rig::off(Config::default()).regs.write32(0x64, 1 << 31);
+}
