@@ -146,7 +146,8 @@ impl Config {
         }
     }
 
-    /// A unit as servers have it now: snooping, eight fault records, scalable mode with PASIDs, an abort mode.
+    /// A unit as servers have it now: snooping, eight fault records, scalable mode with PASIDs, an abort mode, and
+    /// its registers elsewhere.
     pub fn server() -> Self {
         Self {
             coherent: true,
@@ -157,6 +158,8 @@ impl Config {
             abort_mode: true,
             pointer_invalidates: true,
             snoop_control: true,
+            fault_offset: 0x400,
+            iotlb_offset: 0x500,
             collapses_faults: false,
             ..Self::default()
         }

@@ -365,8 +365,8 @@ impl Machine {
             Stop::Silent => silent,
             Stop::Fault { reason, quiet } => {
                 let code = reason.code(self.unit.is_scalable(), write);
-                let recorded = !(quiet && reason.is_qualified())
-                    && self.unit.record(&Record { source, pasid, information: iova, write, code });
+                let recorded =
+                    !quiet && self.unit.record(&Record { source, pasid, information: iova, write, code });
                 Blocked { iova, reason: Some(code), recorded }
             }
         })

@@ -93,17 +93,4 @@ impl Reason {
         };
         if scalable { in_scalable_mode } else { legacy }
     }
-
-    /// Whether FPD of the entries that were used can keep it from being recorded.
-    pub const fn is_qualified(self) -> bool {
-        !matches!(
-            self,
-            Self::RootAccess
-                | Self::RootNotPresent
-                | Self::RootReserved
-                | Self::ContextAccess
-                | Self::Mode
-                | Self::PasidInLegacyMode
-        )
-    }
 }

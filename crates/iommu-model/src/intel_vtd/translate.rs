@@ -37,7 +37,7 @@ pub(super) enum Stop {
     Silent,
     Fault {
         reason: Reason,
-        /// An entry that was used has FPD.
+        /// An entry that was used has FPD. Conditions found before any such entry are always recorded.
         quiet: bool,
     },
 }

@@ -152,14 +152,18 @@ fn an_invalidation_before_the_change_does_not_reach_what_is_read_afresh() {
 fn what_was_read_through_an_invalidated_table_goes_with_it() {
     let (mut rig, (_, middle, last)) = warm();
     let other = rig.frame();
-    rig.store(other + 8 * 4, (RAM + 0x5000) | 0b11);
+    for page in [4, 5] {
+        rig.store(other + 8 * page, (RAM + 0x5000) | 0b11);
+        rig.store(last + 8 * page, RAM | 0b11);
+    }
     rig.bench.memory().poke(RAM + 0x5000, &[2; 4]);
-    rig.store(last + 8 * 4, RAM | 0b11);
     rig.store(middle, other | 0b11);
     rig.push(forget_domain(5));
     assert_eq!(rig.read(0x4000), Ok([0; 4]), "the old table, until it has completed");
+    rig.store(last + 8 * 5, 0);
     rig.sync();
     assert_eq!(rig.read(0x4000), Ok([2; 4]));
+    assert_eq!(rig.read(0x5000), Ok([2; 4]), "read ahead through the old table");
 }
 
 #[test]

@@ -205,3 +205,29 @@ fn the_root_pointer_status_clears_while_it_is_set_again() {
     let reads: Vec<u32> = (0..3).map(|_| rig.regs.read32(0x1c)).collect();
     assert_eq!(reads, [QIE, QIE, QIE | SRTP]);
 }
+
+#[test]
+fn translations_read_through_an_entry_that_an_invalidation_names_go_with_it() {
+    let (mut rig, last) = warm(Config { reads_ahead: false, ..Config::default() });
+    rig.store(last + 8 * 4, (RAM + 0x1000) | 0b11);
+    rig.store(rig.entry_at(DEVICE), 0);
+    rig.push(forget_context(DEVICE, 5));
+    rig.read(0x4000).unwrap();
+    rig.push(forget_domain(5));
+    assert_eq!(blocked_by(rig.read(0x4000)), Some(0x2), "the IOTLB's comes after the context cache's");
+    rig.sync();
+    let (empty, _, _) = rig.tables();
+    rig.attach(StreamId(0x20), empty, 5);
+    assert!(rig.read_as(StreamId(0x20), 0x4000).is_err());
+}
+
+#[test]
+fn an_invalidation_before_the_change_does_not_reach_what_is_read_afresh() {
+    for reads_ahead in [true, false] {
+        let (mut rig, _) = warm(Config { reads_ahead, ..Config::default() });
+        rig.push(forget_context(DEVICE, 5));
+        rig.store(rig.entry_at(DEVICE), 0);
+        rig.sync();
+        assert_eq!(rig.read(0x3000).is_ok(), reads_ahead);
+    }
+}

@@ -3,7 +3,7 @@
 use iommu_hal::Registers;
 use iommu_model::intel_vtd::Config;
 
-use crate::rig::{QIE, Rig, SRTP, TE};
+use crate::rig::{DEVICE, QIE, Rig, SRTP, TE};
 
 #[test]
 fn identification_is_read_in_both_widths() {
@@ -125,4 +125,16 @@ fn a_mode_that_aborts_everything_records_nothing() {
 #[should_panic(expected = "no protected regions")]
 fn protected_memory_is_for_units_that_have_it() {
     Rig::off(Config::default()).regs.write32(0x64, 1 << 31);
+}
+
+#[test]
+fn registers_lie_where_the_capabilities_say() {
+    let mut rig = Rig::off(Config::server());
+    let (cap, ecap) = (rig.regs.read64(0x8), rig.regs.read64(0x10));
+    let (faults, iotlb) = ((cap >> 24 & 0x3ff) as u32 * 16, (ecap >> 8 & 0x3ff) as u32 * 16);
+    assert_eq!((faults, iotlb), (0x400, 0x500));
+    rig.bench.inject_fault(DEVICE, None, 0x1000, true, 5);
+    assert_eq!(rig.regs.read64(faults), 0x1000);
+    assert_eq!(rig.regs.read64(faults + 8 + 16 * 7), 0);
+    assert_eq!(rig.regs.read64(iotlb + 8), 0);
 }

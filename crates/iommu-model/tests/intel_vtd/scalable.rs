@@ -201,3 +201,37 @@ fn an_absent_pasid_entry_is_cached_in_caching_mode() {
     assert!(rig.read(RAM).is_ok());
     assert_eq!(rig.regs.read32(0x34) & 2, 2);
 }
+
+#[test]
+fn pasid_entries_read_through_an_entry_that_an_invalidation_names_go_with_it() {
+    let (mut rig, table, _) = warm(Config { reads_ahead: false, ..Config::scalable() });
+    rig.store(table, 0);
+    rig.store(rig.contexts + 32 * 0x18, 0);
+    rig.push([0x31 | 0x18 << 32, 0]);
+    assert!(rig.read(0x3000).is_ok());
+    rig.push(forget_pasid(5, 0));
+    assert_eq!(blocked_by(rig.read(0x3000)), Some(0x41), "the PASID cache's comes after the context cache's");
+}
+
+#[test]
+fn an_invalidation_before_the_change_does_not_reach_what_is_read_afresh() {
+    for reads_ahead in [true, false] {
+        let (mut rig, table, _) = warm(Config { reads_ahead, ..Config::scalable() });
+        rig.push(forget_pasid(5, 0));
+        rig.store(table, 0);
+        rig.sync();
+        assert_eq!(rig.read(0x3000).is_ok(), reads_ahead);
+    }
+}
+
+#[test]
+#[should_panic(expected = "TE before the global invalidations")]
+fn pasids_before_contexts_do_not_count() {
+    let mut rig = Rig::off(Config::scalable());
+    rig.step = 32;
+    rig.enable_queue();
+    rig.point_at_root(rig.root | 1 << 10);
+    rig.push(ALL_PASIDS);
+    rig.invalidate_all();
+    rig.command(QIE | TE);
+}

@@ -23,6 +23,7 @@ fn one_store_may_change_a_present_entry_and_any_number_an_absent_one() {
     rig.store(at + 8, 0x601);
     rig.store(at + 8, 0x701);
     rig.store(at, root | 1);
+    rig.store(at, root | 0b11);
 }
 
 #[test]
