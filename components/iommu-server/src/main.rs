@@ -12,6 +12,7 @@ use iommu_pgtable::FrameMeta;
 use iommu_protocol::{Status, Words};
 use iommu_server::{
     Roll,
+    policy::MAX_AREAS,
     server::{Channels, Server},
     start::{Parts, StartError},
 };
@@ -23,7 +24,7 @@ use serial::{Named, PrintRing, Writer};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// Mappings of all clients, and one that is never used.
-const AREAS: usize = 16_384 + 1;
+const AREAS: usize = MAX_AREAS + 1;
 /// Table frames that can be kept track of: 64 MiB of them.
 const FRAMES: usize = 16_384;
 /// How long others run before the next step of work that one step did not finish.

@@ -26,6 +26,15 @@ pub const MAX_GRANTS: usize = 128;
 /// Most devices.
 pub const MAX_DEVICES: usize = 64;
 
+/// Most grants of one client.
+pub const MAX_CLIENT_GRANTS: usize = iommu_core::MAX_GRANTS;
+
+/// Most devices of one client.
+pub const MAX_CLIENT_DEVICES: usize = iommu_core::MAX_DEVICES;
+
+/// Mappings that the server has room for, of all clients together.
+pub const MAX_AREAS: usize = 16_384;
+
 /// Most units.
 pub const MAX_UNITS: usize = 4;
 

@@ -1,7 +1,7 @@
 //! The rules of a policy: names, units and clients.
 
 use iommu_protocol::ring;
-use iommu_server::policy::{MAX_CLIENTS, MAX_GRANTS};
+use iommu_server::policy::{MAX_AREAS, MAX_CLIENT_DEVICES, MAX_CLIENT_GRANTS, MAX_CLIENTS, MAX_GRANTS};
 use toml::Spanned;
 
 use super::{
@@ -380,6 +380,35 @@ impl Context<'_> {
                 return Err(self.policy.refuse(
                     &source.server,
                     format!("{count} {what}, but the server holds {most}; remove some"),
+                ));
+            }
+        }
+        for client in &source.client {
+            let client = client.get_ref();
+            // Those of a successor are its predecessor's.
+            let too_many = client
+                .regions
+                .get(MAX_CLIENT_GRANTS)
+                .map(|grant| (&grant.get_ref().region, "regions", MAX_CLIENT_GRANTS))
+                .or(client.devices.get(MAX_CLIENT_DEVICES).map(|name| (name, "devices", MAX_CLIENT_DEVICES)));
+            if let Some((name, what, most)) = too_many {
+                return Err(self.policy.refuse(
+                    name,
+                    format!("a client has {most} {what} at most; remove '{}'", name.get_ref()),
+                ));
+            }
+        }
+        let mut areas = 0;
+        for client in &source.client {
+            let quota = &client.get_ref().areas;
+            areas += u64::from(*quota.get_ref());
+            if areas > MAX_AREAS as u64 {
+                return Err(self.policy.refuse(
+                    quota,
+                    format!(
+                        "the clients so far are promised {areas} mappings, but the server has room for {MAX_AREAS}; \
+                         lower the quotas"
+                    ),
                 ));
             }
         }
