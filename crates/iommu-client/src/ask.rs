@@ -128,6 +128,18 @@ impl<C: Call> Iommu<C> {
 
     /// Takes over what a supervisor holds for this client, or for the one that it succeeds.
     ///
+    /// ```
+    /// # use iommu_client::{Call, ClientError, Iommu};
+    /// # fn show(iommu: &mut Iommu<impl Call>) -> Result<(), ClientError> {
+    /// let claimed = iommu.claim()?;
+    /// for id in claimed.spaces() {
+    ///     let space = iommu.space_info(id)?;
+    ///     let first = iommu.next_mapping(id, 0)?; // and so on; a buffer that it knows: iommu.adopt(&space, buffer, iova)
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Status::NothingHeld`]; a successor's [`Status::Busy`] (it has spaces of its own),
     /// [`Status::StaleRegion`] and [`Status::QuotaExceeded`]: nothing has changed. [`Status::HardwareTimeout`],
@@ -152,6 +164,16 @@ impl<C: Call> Iommu<C> {
 }
 
 /// The IOMMU server, as a supervisor reaches it: over its clients, by their place in its list in the policy.
+///
+/// ```
+/// # use iommu_client::{Call, ClientError, Supervisor};
+/// # use iommu_protocol::ClientIndex;
+/// # fn show(server: impl Call) -> Result<(), ClientError> {
+/// let mut supervisor = Supervisor::connect(server)?;
+/// supervisor.hold(ClientIndex(0), 500)?; // milliseconds, in which the restarted child claims
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Supervisor<C> {
     iommu: Iommu<C>,
