@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, build, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 23] = [
+const UNSAFE_FILES: [&str; 24] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -24,6 +24,7 @@ const UNSAFE_FILES: [&str; 23] = [
     "components/serial/src/mapped.rs",
     "components/serial/src/pl011.rs",
     "components/supervisor/src/main.rs",
+    "crates/fuzz-targets/src/client.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -133,7 +134,7 @@ fn lock_file(root: &Path) -> Result<()> {
 
 fn unsafe_files(root: &Path) -> Result<()> {
     let mut found = vec![];
-    for folder in ["components", "crates", "platform", "xtask"] {
+    for folder in ["components", "crates", "fuzz", "platform", "xtask"] {
         rust_files(&root.join(folder), &mut found)?;
     }
     for path in found {
