@@ -54,6 +54,9 @@ const AREAS: usize = 41;
 const FRAMES: usize = 64;
 const TABLE_BYTES: u64 = 0x3_0000;
 
+/// What the clock moves on by at each look: a wait in vain is a few hundred.
+const STEP_NS: u64 = 500_000;
+
 /// More steps of the server's own than anything takes.
 const MAX_STEPS: u32 = 10_000;
 
@@ -61,7 +64,8 @@ const MAX_STEPS: u32 = 10_000;
 const MAX_OPS: u32 = 400;
 
 fn unit(choice: u8) -> Config {
-    let usual = Config { table_bytes: TABLE_BYTES, event_queue_lg2: 4, ..Config::default() };
+    let usual =
+        Config { table_bytes: TABLE_BYTES, event_queue_lg2: 4, clock_step_ns: STEP_NS, ..Config::default() };
     match choice & 7 {
         0 => usual,
         1 => Config { stage2: false, ..usual },
