@@ -96,7 +96,7 @@ impl Insides<'_> {
     fn index(&self, at: PhysAddr, bytes: u64) -> usize {
         let from = at.0.checked_sub(BASE).expect("below the table memory");
         assert!(
-            bytes <= BYTES && from <= BYTES - bytes && from % 8 == 0,
+            bytes <= BYTES && from <= BYTES - bytes && from.is_multiple_of(8),
             "{at:x?} is outside the table memory"
         );
         (from / 8) as usize
