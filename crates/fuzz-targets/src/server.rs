@@ -60,6 +60,10 @@ const STEP_NS: u64 = 500_000;
 /// More steps of the server's own than anything takes.
 const MAX_STEPS: u32 = 10_000;
 
+/// Most addresses that are remembered, and most that one look tries.
+const MAX_REACHED: usize = 48;
+const MAX_POINTS: usize = 96;
+
 /// Most steps of one input.
 const MAX_OPS: u32 = 400;
 
@@ -198,7 +202,15 @@ pub fn run(bytes: &[u8]) {
     );
     let server = server.expect("the policy is good and the unit whole");
     let free = server.frame_counts().1;
-    let mut world = World { bench, clock, server, may_break: choice & 0x80 != 0, broken: false, tag: 0 };
+    let mut world = World {
+        bench,
+        clock,
+        server,
+        may_break: choice & 0x80 != 0,
+        broken: false,
+        tag: 0,
+        reached: BTreeSet::new(),
+    };
     for _ in 0..MAX_OPS {
         if input.is_empty() {
             break;
@@ -228,6 +240,8 @@ struct World<'a> {
     /// The unit was made to misbehave, so that nothing need succeed.
     broken: bool,
     tag: u64,
+    /// Addresses that devices reached, or tried to: the unit may have cached what was there.
+    reached: BTreeSet<u64>,
 }
 
 impl World<'_> {
@@ -262,6 +276,7 @@ impl World<'_> {
             18..24 => {
                 let (stream, iova) = (STREAMS[usize::from(op & 3)], iova(input));
                 let mut buffer = [0; 16];
+                self.touch(iova);
                 // Whether it gets through is for `verify`.
                 _ = match op & 4 {
                     0 => self.bench.dma_read(stream, iova, &mut buffer),
@@ -285,6 +300,13 @@ impl World<'_> {
             28..30 => self.work(),
             30 => self.verify(),
             _ => self.misbehave(input),
+        }
+    }
+
+    /// Remembers an address for [`World::verify`].
+    fn touch(&mut self, iova: u64) {
+        if self.reached.len() < MAX_REACHED {
+            self.reached.insert(iova & !0xfff);
         }
     }
 
@@ -363,11 +385,16 @@ impl World<'_> {
             assert_eq!(memory.get(0), areas, "mappings that are charged");
             assert!(memory.get(0) <= memory.get(1) && memory.get(2) <= memory.get(3), "within the quota");
         }
-        let mut points = BTreeSet::from([0, ALICES[0].0, BOBS[0].0]);
+        let mut points = self.reached.clone();
+        points.extend([0, ALICES[0].0, BOBS[0].0]);
         for area in spaces.iter().flat_map(|(_, _, listed)| listed) {
             let edges =
                 [area.first, area.last - 0xfff, area.first.wrapping_sub(0x1000), area.last.wrapping_add(1)];
             points.extend(edges);
+        }
+        for area in spaces.iter().flat_map(|(_, _, listed)| listed) {
+            self.touch(area.first);
+            self.touch(area.last);
         }
         for (client, (channel, _)) in CLIENTS.into_iter().enumerate() {
             for index in 0.. {
@@ -380,7 +407,7 @@ impl World<'_> {
                 let space = (info.words.get(1) == 1).then_some(info.words.get(2) as u16);
                 let of = |(owner, id, _): &&(usize, u16, Vec<Listed>)| (*owner, Some(*id)) == (client, space);
                 let reached = spaces.iter().find(of).map_or(&[][..], |(_, _, listed)| listed);
-                for &iova in points.iter().take(64) {
+                for &iova in points.iter().take(MAX_POINTS) {
                     let area = reached.iter().find(|area| (area.first..=area.last).contains(&iova));
                     self.probe(stream, iova, area);
                 }
