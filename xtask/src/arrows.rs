@@ -17,13 +17,14 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 20] = [
+const ARROWS: [Arrow; 21] = [
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
     arrow("iommu-client", &["iommu-protocol"]),
     arrow("iommu-pgtable", &["iommu-hal"]),
     arrow("iommu-core", &["iommu-hal", "iommu-pgtable"]),
     arrow("arm-smmu-v3", &["iommu-hal", "iommu-pgtable"]),
+    arrow("intel-vtd", &["iommu-hal", "iommu-pgtable"]),
     // The oracle knows the hardware from its specification alone.
     Arrow { from: "iommu-model", to: &["iommu-hal"], tests_free: false },
     Arrow { from: "iommu-qtest", to: &["iommu-hal"], tests_free: false },
