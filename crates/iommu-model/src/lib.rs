@@ -8,9 +8,13 @@
 //! only what a completed invalidation names, and shows stores as late as it may. What software must never do,
 //! it answers with a panic that names the rule and its section.
 
+mod ack;
 mod clock;
+mod fields;
+pub mod intel_vtd;
 mod memory;
 pub mod smmu_v3;
 
+pub use ack::Ack;
 pub use clock::VirtualClock;
 pub use memory::{LINE_BYTES, SystemMemory};

@@ -147,6 +147,14 @@ impl SystemMemory {
         }
     }
 
+    /// The word at `at` as the CPU last stored it.
+    pub(crate) fn stored_word(&self, at: u64) -> Option<u64> {
+        match self.table_index(at) {
+            Some(index) => Some(self.cpu[index]),
+            None => self.fetch(at),
+        }
+    }
+
     // What the unit does.
 
     fn aborts(&self, at: u64) -> bool {
@@ -204,6 +212,31 @@ impl SystemMemory {
                 }
             }
             None => self.poke(at, &value.to_le_bytes()),
+        }
+        true
+    }
+
+    // What a unit does with memory that it always snoops, whether or not it snoops for its tables.
+
+    /// The unit's own load of a word that it snoops for. In a region that it snoops for its tables too, it sees
+    /// what is published, unless the stores can still be `held` up on their way to the tables.
+    pub(crate) fn fetch_snooped(&self, at: u64, held: bool) -> Option<u64> {
+        match self.table_index(at) {
+            Some(index) if !self.aborts(at) && (held || !self.snooped) => Some(self.cpu[index]),
+            _ => self.fetch(at),
+        }
+    }
+
+    /// The unit's own store of four bytes, seen by the CPU at once. `false`: external abort, nothing stored.
+    pub(crate) fn deposit_snooped(&mut self, at: u64, value: u32) -> bool {
+        if self.aborts(at) {
+            return false;
+        }
+        self.poke(at, &value.to_le_bytes());
+        if let Some(index) = self.table_index(at & !7) {
+            let mut word = self.cpu[index].to_le_bytes();
+            word[(at & 7) as usize..][..4].copy_from_slice(&value.to_le_bytes());
+            self.cpu[index] = u64::from_le_bytes(word);
         }
         true
     }

@@ -1,30 +1,6 @@
 //! What can go wrong on purpose.
 
-/// When the unit acknowledges a request made through a register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ack {
-    /// At once.
-    #[default]
-    AtOnce,
-    /// At the given number of reads of the register that tells.
-    AfterReads(u32),
-    /// Never.
-    Never,
-}
-
-impl Ack {
-    /// Counts one read; whether the answer is due.
-    pub(super) const fn is_due(self, reads: &mut u32) -> bool {
-        match self {
-            Self::AtOnce => true,
-            Self::AfterReads(limit) => {
-                *reads += 1;
-                *reads >= limit
-            }
-            Self::Never => false,
-        }
-    }
-}
+pub use crate::ack::Ack;
 
 /// How the unit misbehaves, within the architecture or by being broken.
 #[derive(Debug, Clone, Default)]

@@ -42,7 +42,7 @@ use std::{
     rc::Rc,
 };
 
-use iommu_hal::{FRAME_BYTES, PhysAddr, Registers, StreamId, TableMemory};
+use iommu_hal::{PhysAddr, Registers, StreamId, TableMemory};
 
 pub use boot::LeftOn;
 pub use config::Config;
@@ -52,7 +52,7 @@ use events::{Event, Why};
 use translate::Stop;
 use walk::Access;
 
-use crate::{SystemMemory, VirtualClock, memory::Change};
+use crate::{SystemMemory, VirtualClock, fields::split_pages, memory::Change};
 
 /// What has been invalidated since reset (3.11).
 #[derive(Debug, Default)]
@@ -255,18 +255,6 @@ impl Bench {
     pub fn entry_history(&self, stream: StreamId) -> Vec<[u64; 8]> {
         self.machine.borrow().unit.watch.history(stream.0)
     }
-}
-
-/// Index ranges of `bytes` bytes from `iova` that do not cross a page.
-fn split_pages(iova: u64, bytes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        let left = bytes - done;
-        let to_page = (FRAME_BYTES - iova.wrapping_add(done as u64) % FRAME_BYTES) as usize;
-        let first = done;
-        done += left.min(to_page);
-        (left > 0).then_some(first..done)
-    })
 }
 
 impl Machine {

@@ -6,15 +6,7 @@ use super::{
     walk::{Context, Root},
 };
 
-/// A field: bits `first..=last` of a word.
-pub(super) const fn bits(word: u64, first: u32, last: u32) -> u64 {
-    (word >> first) & (u64::MAX >> (63 - (last - first)))
-}
-
-/// A mask of bits `first..=last`.
-pub(super) const fn mask(first: u32, last: u32) -> u64 {
-    (u64::MAX >> (63 - (last - first))) << first
-}
+pub(super) use crate::fields::{bits, mask};
 
 /// A 64-byte Stream Table Entry as the unit read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
