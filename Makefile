@@ -4,8 +4,11 @@
 
 .PHONY: run run-image test check fuzz image bench bench-compare setup
 
-run run-image test image bench bench-compare:
+run run-image image bench bench-compare:
 	@sh ./setup cargo xtask $@ $(ARGS)
+
+test:
+	@sh ./setup --tests cargo xtask $@ $(ARGS)
 
 check:
 	@sh ./setup --lints cargo xtask $@ $(ARGS)
@@ -14,4 +17,4 @@ fuzz:
 	@sh ./setup --fuzz cargo xtask $@ $(ARGS)
 
 setup:
-	@sh ./setup --lints
+	@sh ./setup --lints --tests

@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 23] = [
+const ARROWS: [Arrow; 24] = [
     arrow("edu", &[]),
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
@@ -25,6 +25,7 @@ const ARROWS: [Arrow; 23] = [
     arrow("iommu-pgtable", &["iommu-hal"]),
     arrow("iommu-core", &["iommu-hal", "iommu-pgtable"]),
     arrow("arm-smmu-v3", &["iommu-hal", "iommu-pgtable"]),
+    arrow("intel-vtd", &["iommu-hal", "iommu-pgtable"]),
     // The oracle knows the hardware from its specification alone.
     Arrow { from: "iommu-model", to: &["iommu-hal"], tests_free: false },
     Arrow { from: "iommu-qtest", to: &["iommu-hal"], tests_free: false },
