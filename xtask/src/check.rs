@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, build, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 26] = [
+const UNSAFE_FILES: [&str; 27] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -25,6 +25,7 @@ const UNSAFE_FILES: [&str; 26] = [
     "components/serial/src/pl011.rs",
     "components/supervisor/src/main.rs",
     "crates/edu/src/mapped.rs",
+    "crates/fuzz-targets/src/client.rs",
     "crates/iommu-client/src/barrier.rs",
     "crates/iommu-client/src/buffer.rs",
     "crates/iommu-client/src/fault_ring.rs",
@@ -56,6 +57,9 @@ const BARE: [&[&str]; 2] = [
     ],
     &["--package=embedded-kernel", "--features=kernel"],
 ];
+
+/// The lock files of what is built from crates.io alone.
+const LOCK_FILES: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
 type Check = fn(&Path) -> Result<()>;
 
@@ -129,17 +133,19 @@ fn active_has(target: &str) -> bool {
 
 /// A git dependency would break every build that cannot reach it.
 fn lock_file(root: &Path) -> Result<()> {
-    let path = root.join("Cargo.lock");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    match text.lines().find(|line| line.starts_with("source = \"git+")) {
-        Some(line) => bail!("Cargo.lock has a git dependency, {line}; use a release from crates.io"),
-        None => Ok(()),
+    for file in LOCK_FILES {
+        let path = root.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if let Some(line) = text.lines().find(|line| line.starts_with("source = \"git+")) {
+            bail!("{file} has a git dependency, {line}; use a release from crates.io");
+        }
     }
+    Ok(())
 }
 
 fn unsafe_files(root: &Path) -> Result<()> {
     let mut found = vec![];
-    for folder in ["components", "crates", "examples", "platform", "xtask"] {
+    for folder in ["components", "crates", "examples", "fuzz", "platform", "xtask"] {
         rust_files(&root.join(folder), &mut found)?;
     }
     for path in found {
@@ -197,11 +203,16 @@ mod tests {
     #[test]
     fn git_sources_are_found() {
         let root = env::temp_dir().join(format!("xtask-lock-{}", std::process::id()));
-        fs::create_dir_all(&root).unwrap();
-        fs::write(root.join("Cargo.lock"), "source = \"registry+x\"\n").unwrap();
+        fs::create_dir_all(root.join("fuzz")).unwrap();
+        for file in LOCK_FILES {
+            fs::write(root.join(file), "source = \"registry+x\"\n").unwrap();
+        }
         assert!(lock_file(&root).is_ok());
-        fs::write(root.join("Cargo.lock"), "source = \"git+x\"\n").unwrap();
-        assert!(lock_file(&root).is_err());
+        for file in LOCK_FILES {
+            fs::write(root.join(file), "source = \"git+x\"\n").unwrap();
+            assert!(lock_file(&root).is_err());
+            fs::write(root.join(file), "source = \"registry+x\"\n").unwrap();
+        }
         fs::remove_dir_all(&root).unwrap();
     }
 }

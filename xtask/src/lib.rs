@@ -1,4 +1,5 @@
-//! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks the tree.
+//! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks and fuzzes
+//! the tree.
 
 pub mod arrows;
 pub mod bench;
@@ -6,6 +7,7 @@ pub mod board;
 pub mod build;
 pub mod builder;
 pub mod check;
+pub mod fuzz;
 pub mod image;
 pub mod policy;
 pub mod qemu;

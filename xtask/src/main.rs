@@ -1,4 +1,4 @@
-//! `cargo xtask`: builds images, runs them, checks the tree.
+//! `cargo xtask`: builds images, runs them, checks and fuzzes the tree.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -8,7 +8,9 @@ use xtask::{
     bench,
     board::{self, Board},
     builder::{self, Kernel, Recipe, Runtime},
-    check, image, qemu, test,
+    check,
+    fuzz::{Fuzz, Outcome},
+    image, qemu, test,
     transcript::Verdict,
 };
 
@@ -58,6 +60,17 @@ enum Command {
     BenchCompare,
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
+    /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
+    Fuzz {
+        /// The target [default: all, one after the other].
+        target: Option<String>,
+        /// Seconds that each runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// A machine that cannot run them is told so, and is no failure.
+        #[arg(long)]
+        where_possible: bool,
+    },
     /// Runs all tests, then the image as `run` does, then the example of docs/microkit.md, before and after.
     Test(Run),
 }
@@ -245,6 +258,16 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::BenchCompare => Ok(status(bench::compare(&xtask::root())?)),
         Command::Check => Ok(status(check::check(&xtask::root())?)),
+        Command::Fuzz { target, seconds, where_possible } => {
+            let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
+            Ok(status(match fuzz.run()? {
+                Outcome::Ran(well) => well,
+                Outcome::Cannot(why) => {
+                    eprintln!("NOT FUZZED: {why}");
+                    where_possible
+                }
+            }))
+        }
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;
             let examples = test::EXAMPLES.map(|example| run.of(&example));

@@ -19,7 +19,7 @@ const FIRST: u64 = PAGE;
 
 /// Shapes of a space, with the number of mappings: dense; a table for each mapping; tables of all levels for each;
 /// mappings of many entries, in tables that others use too.
-const SHAPES: [(Rows, u64); 4] = [
+pub const SHAPES: [(Rows, u64); 4] = [
     (DENSE, 10_000),
     (Rows { first: FIRST, stride: 1 << 21, bytes: PAGE }, 192),
     (Rows { first: FIRST, stride: 1 << 30, bytes: PAGE }, 192),
@@ -42,7 +42,7 @@ const DENSE: Rows = Rows { first: FIRST, stride: 2 * PAGE, bytes: PAGE };
 
 /// A mapping that takes single pages all through, as the offset in the region and the IOVA disagree below 2 MiB, and
 /// more entries than one message may write.
-const SCATTERED: Rows = Rows { first: 0x4000_0000 + PAGE, stride: 0, bytes: 0x40_0000 };
+pub const SCATTERED: Rows = Rows { first: 0x4000_0000 + PAGE, stride: 0, bytes: 0x40_0000 };
 
 impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
     /// Makes every request in the ways that cost most, so that the meter has seen the worst. What the client had is

@@ -27,11 +27,12 @@ const WELL: u64 = 0;
 /// Label of an answer: a failure that is no [`Status`].
 const NO_STATUS: u64 = 0xffff;
 
-/// Measures one client with all of `neighbours` at work, as the protection domain `name`, and prints the largest message
-/// of each kind.
+/// Measures one client with all of `neighbours` at work, and its `supervisor`, as the protection domain `name`, and prints
+/// the largest message of each kind.
 pub fn run_among<C: Call, T: Time, R: Report>(
     call: C,
     time: T,
+    mut supervisor: impl Call,
     neighbours: impl Neighbours,
     name: &str,
     report: &mut R,
@@ -42,6 +43,7 @@ pub fn run_among<C: Call, T: Time, R: Report>(
         session.meter().others().all_around();
         session.drive_to_bounds()?;
         session.print_largest(clients);
+        session.supervised(&mut supervisor, clients)?;
         if let Some((index, label)) = session.meter().others().failed {
             let number = index + 1;
             match Status::from_label(label) {
@@ -153,6 +155,7 @@ impl<C: Call> Neighbour<C> {
 }
 
 /// ", N clients".
+#[derive(Clone, Copy)]
 struct Clients(usize);
 
 impl fmt::Display for Clients {

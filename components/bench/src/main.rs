@@ -1,5 +1,5 @@
 //! The benchmark as a protection domain: wiring only. Its channels say what it is: the client that is measured, alone
-//! or among neighbours, or one of those.
+//! or among neighbours, one of those, or the supervisor.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // Regions are where the system description maps them.
@@ -9,12 +9,12 @@ use core::{
     ptr::NonNull,
 };
 
-use bench::{Neighbour, Neighbours, Report, Time, run, run_among};
+use bench::{Neighbour, Neighbours, Report, Supervisor, Time, run, run_among};
 use iommu_client::Call;
 use iommu_hal::{Clock, real::CpuClock};
 use iommu_protocol::{Status, Words};
 use sel4_microkit::{
-    Channel, Handler, Infallible, MessageInfo, pd_name, protection_domain, var, with_msg_regs,
+    Channel, ChannelSet, Handler, Infallible, MessageInfo, pd_name, protection_domain, var, with_msg_regs,
     with_msg_regs_mut,
 };
 use serial::{PrintRing, Writer};
@@ -26,29 +26,48 @@ const NONE: usize = usize::MAX;
 fn init() -> impl Handler {
     let server = Server(Channel::new(*var!(channel_iommu: usize = NONE)));
     if *var!(channel_bench: usize = NONE) != NONE {
-        return Bench { neighbour: Neighbour::connect(server).ok() };
+        return Neighbour::connect(server).map_or(Bench::Done, Bench::Neighbour);
     }
-    let (time, mut console) = (Counter(CpuClock::new()), Console(output()));
+    let time = Counter(CpuClock::new());
+    if *var!(channel_client: usize = NONE) != NONE {
+        return Supervisor::connect(server, time).map_or(Bench::Done, Bench::Supervisor);
+    }
+    let supervisor = Server(Channel::new(*var!(channel_supervisor: usize = NONE)));
+    let mut console = Console(output());
     let (first, last) = (*var!(first_neighbour: usize = NONE), *var!(last_neighbour: usize = NONE));
     if first == NONE {
-        run(server, time, "bench", &mut console);
+        run(server, time, supervisor, "bench", &mut console);
     } else {
-        run_among(server, time, Channels { first, last }, "bench", &mut console);
+        run_among(server, time, supervisor, Channels { first, last }, "bench", &mut console);
     }
-    Bench { neighbour: None }
+    Bench::Done
 }
 
-/// What is left to do after the measurements: for a neighbour, its turns.
-struct Bench {
-    neighbour: Option<Neighbour<Server>>,
+/// What is left to do once it has begun: a neighbour's turns, or what the client says to its supervisor.
+enum Bench {
+    Neighbour(Neighbour<Server>),
+    Supervisor(Supervisor<Server, Counter>),
+    Done,
 }
 
 impl Handler for Bench {
     type Error = Infallible;
 
-    fn protected(&mut self, _: Channel, _: MessageInfo) -> Result<MessageInfo, Self::Error> {
-        let label = self.neighbour.as_mut().map_or(Status::NotAllowed.label(), Neighbour::answer);
-        Ok(MessageInfo::new(label, 0))
+    fn protected(&mut self, _: Channel, message: MessageInfo) -> Result<MessageInfo, Self::Error> {
+        Ok(match self {
+            Self::Neighbour(neighbour) => MessageInfo::new(neighbour.answer(), 0),
+            Self::Supervisor(supervisor) => {
+                let words = with_msg_regs(|registers| Words::load(message.count(), registers));
+                let (label, words) = supervisor.answer(message.label(), &words);
+                MessageInfo::new(label, with_msg_regs_mut(|registers| words.store(registers)))
+            }
+            Self::Done => MessageInfo::new(Status::NotAllowed.label(), 0),
+        })
+    }
+
+    /// The server says when it has ended a client by itself; who waits for that asks.
+    fn notified(&mut self, _: ChannelSet) -> Result<(), Self::Error> {
+        Ok(())
     }
 }
 
@@ -95,7 +114,7 @@ impl Neighbours for Channels {
     }
 }
 
-/// The channel to the server.
+/// The channel to the server, or to the supervisor.
 struct Server(Channel);
 
 impl Call for Server {

@@ -62,6 +62,16 @@ impl<C: Call, T: Time, B: Between> Meter<C, T, B> {
         &mut self.between
     }
 
+    /// The clock.
+    pub const fn time(&self) -> &T {
+        &self.time
+    }
+
+    /// Calls that are neither timed nor counted.
+    pub const fn uncounted(&mut self) -> &mut C {
+        &mut self.call
+    }
+
     /// The most that one message with `opcode` took so far; 0: there was none.
     pub fn worst(&self, opcode: Opcode) -> u64 {
         self.worst[opcode as usize - 1]

@@ -38,8 +38,15 @@ const IN_FLIGHT: u64 = 64;
 const FIFO_HOLE: u64 = MOST / 2;
 const _: () = assert!(FIFO_HOLE + IN_FLIGHT + TIMES + WARM_UP < MOST, "the FIFO stays among the others");
 
-/// Makes every measurement through `call` as the protection domain `name` and prints a line for each.
-pub fn run<C: Call, T: Time, R: Report>(call: C, time: T, name: &str, report: &mut R) {
+/// Makes every measurement through `call`, and through the channel to its [`Supervisor`](crate::Supervisor), as the
+/// protection domain `name`, and prints a line for each.
+pub fn run<C: Call, T: Time, R: Report>(
+    call: C,
+    time: T,
+    mut supervisor: impl Call,
+    name: &str,
+    report: &mut R,
+) {
     Session::run(Meter::new(call, time, ()), name, report, |session| {
         // First, as long as the server's memory is fresh.
         session.drive_to_bounds()?;
@@ -59,7 +66,7 @@ pub fn run<C: Call, T: Time, R: Report>(call: C, time: T, name: &str, report: &m
         session.fifo(Among(MOST), |n| hole(FIFO_HOLE + n))?;
         session.whole_spaces()?;
         session.print_largest("");
-        Ok(())
+        session.supervised(&mut supervisor, "")
     });
 }
 

@@ -12,7 +12,7 @@ pub const PAGE: u64 = 0x1000;
 
 /// The device, and the region that is mapped from: 6 MiB, aligned to 2 MiB.
 pub const DEVICE: DeviceIndex = DeviceIndex(0);
-const REGION: RegionSlot = RegionSlot(0);
+pub const REGION: RegionSlot = RegionSlot(0);
 
 /// Where results go.
 pub trait Report {
@@ -69,8 +69,14 @@ impl<'a, C: Call, T: Time, B: Between, R: Report> Session<'a, C, T, B, R> {
     }
 
     fn open(&mut self) -> Result<(), ClientError> {
-        self.generation = self.iommu.region_info(REGION)?.generation;
+        self.refresh()?;
         self.start_over()
+    }
+
+    /// Asks for the region's generation anew.
+    pub fn refresh(&mut self) -> Result<(), ClientError> {
+        self.generation = self.iommu.region_info(REGION)?.generation;
+        Ok(())
     }
 
     /// Gives everything back, and takes a new space.
@@ -121,9 +127,18 @@ impl<'a, C: Call, T: Time, B: Between, R: Report> Session<'a, C, T, B, R> {
     /// Maps `length` bytes of the region from `offset`, at `iova` or, at `None`, where the server likes.
     #[inline]
     pub fn map(&mut self, iova: Option<u64>, offset: u64, length: u64) -> Result<u64, ClientError> {
-        let (flags, iova) = (Self::flags(iova.is_some()), iova.unwrap_or(0));
-        let (space, generation) = (self.space, self.generation);
-        self.request(Request::Map { space, slot: REGION, generation, flags, iova, offset, length })
+        self.request(self.map_request(iova, offset, length))
+    }
+
+    /// The request of [`Session::map`].
+    #[inline]
+    pub const fn map_request(&self, iova: Option<u64>, offset: u64, length: u64) -> Request {
+        let (space, generation, flags) = (self.space, self.generation, Self::flags(iova.is_some()));
+        let iova = match iova {
+            Some(iova) => iova,
+            None => 0,
+        };
+        Request::Map { space, slot: REGION, generation, flags, iova, offset, length }
     }
 
     /// Unmaps `length` bytes at `iova`.

@@ -137,6 +137,10 @@ impl<R: Registers> Unit for AnyUnit<R> {
         each!(self, unit => unit.needs_clean())
     }
 
+    fn caches_absence(&self) -> bool {
+        each!(self, unit => unit.caches_absence())
+    }
+
     fn attach<M: TableMemory>(
         &mut self,
         memory: &mut M,

@@ -235,6 +235,8 @@ pub enum PolicyError {
     Truncated,
     /// Not a policy.
     BadMagic(u64),
+    /// The PCI host's channel is none that there can be.
+    BadPciHost(u8),
     /// More entries than a server holds; the table's name.
     TooMany(&'static str),
     /// An entry that cannot be; the table's name and the index.
@@ -246,6 +248,7 @@ impl fmt::Display for PolicyError {
         match self {
             Self::Truncated => f.write_str("the policy is cut short"),
             Self::BadMagic(found) => write!(f, "not a policy: it begins with {found:#018x}"),
+            Self::BadPciHost(channel) => write!(f, "the policy has the PCI host on channel {channel}"),
             Self::TooMany(table) => write!(f, "the policy has more {table} than a server holds"),
             Self::BadEntry(table, index) => write!(f, "entry {index} of the policy's {table} is malformed"),
         }
@@ -275,6 +278,10 @@ impl<'a> Policy<'a> {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
+        let pci_host = self.header.pci_host_channel;
+        if pci_host > MAX_CHANNEL && pci_host != NO_CHANNEL {
+            return Err(PolicyError::BadPciHost(pci_host));
+        }
         every("units", self.units, |_, unit| unit.kind == KIND_ARM_SMMU_V3)?;
         every("clients", self.clients, |index, client| {
             client.channel <= MAX_CHANNEL

@@ -132,6 +132,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let format: u64 = match geometry.format {
             Format::ArmStage1 => 1,
             Format::ArmStage2 => 2,
+            Format::VtdSecondStage => 3,
         };
         let shape = format
             | u64::from(geometry.input_bits) << 8

@@ -176,6 +176,11 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
     }
 
+    /// How many table frames there are, and how many of them are free.
+    pub fn frame_counts(&self) -> (u32, u32) {
+        self.core.frame_counts()
+    }
+
     /// Does what an interrupt of a unit, or the timer, asks for: acknowledges global errors, brings fault records
     /// to their owners, and does one bounded step of what is to be done about clients: those that are ended, held,
     /// or have a grant withdrawn. Bounded by [`MAX_FAULTS_PER_STEP`] for each unit and by what one request may

@@ -136,7 +136,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             let supervisor = policy.supervisors[usize::from(ward.supervisor)].channel;
             server.roll.seats[usize::from(ward.client)].supervisor = Some(supervisor);
         }
-        let (total, free) = server.core.frame_counts();
+        let (total, free) = server.frame_counts();
         _ = writeln!(
             log,
             "{} clients, {} devices, {} grants; room for {} mappings and {free} of {total} table frames",

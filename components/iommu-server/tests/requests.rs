@@ -274,6 +274,8 @@ fn a_policy_that_does_not_fit_stops_the_start() {
         }),
         StartError::UnitCount { policy: 0, .. }
     ));
+    let pci_host = policy(|p| p.header.pci_host_channel = 62);
+    assert!(matches!(pci_host, StartError::Policy(PolicyError::BadPciHost(62))));
     assert!(matches!(policy(|p| p.units[0].kind = 9), StartError::Policy(PolicyError::BadEntry("units", 0))));
     let twice = policy(|p| p.clients[1].channel = p.clients[0].channel);
     assert!(matches!(twice, StartError::Policy(PolicyError::BadEntry("clients", 1))));

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use iommu_hal::{
-    Carver, Clock, Format, OutOfTableMemory, PhysAddr, Registers, StreamId, TableMemory, UnitError,
+    Carver, Clock, Format, OutOfTableMemory, PhysAddr, Registers, StreamId, TableMemory, UnitError, poll,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     stream_table::StreamTable,
     unit::SmmuV3,
-    wait::{REGISTER_LIMIT_NS, poll},
+    wait::REGISTER_LIMIT_NS,
 };
 
 /// The most streams that can be attached.

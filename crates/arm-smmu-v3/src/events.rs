@@ -1,13 +1,10 @@
 //! The event queue (IHI 0070, 7.2) and what its records say.
 
-use iommu_hal::{Access, Fault, FaultReason, PhysAddr, Registers, StreamId, TableMemory};
+use iommu_hal::{Access, Fault, FaultReason, PhysAddr, Registers, Ring, StreamId, TableMemory};
 
-use crate::{
-    queue::Ring,
-    spec::{
-        events::{EVENT_BYTES, EventType, EventWord0, EventWord1},
-        registers::{EventqIndex, offset},
-    },
+use crate::spec::{
+    events::{EVENT_BYTES, EventType, EventWord0, EventWord1},
+    registers::{EventqIndex, offset},
 };
 
 /// The driver's side of the event queue.

@@ -70,6 +70,7 @@ impl Features {
         match format {
             Format::ArmStage1 => self.idr0().s1p(),
             Format::ArmStage2 => self.idr0().s2p(),
+            Format::VtdSecondStage => false,
         }
     }
 
@@ -99,7 +100,7 @@ impl Features {
         let input_bits = match format {
             _ if output_bits >= LEVEL_0_OUTPUT_BITS => output_bits,
             Format::ArmStage1 => LEVEL_1_INPUT_BITS,
-            Format::ArmStage2 => output_bits.min(LEVEL_1_INPUT_BITS),
+            _ => output_bits.min(LEVEL_1_INPUT_BITS),
         };
         Geometry { format, input_bits, output_bits, page_sizes: PAGE_SIZES }
     }
@@ -110,7 +111,7 @@ impl Features {
         let most_input_bits = match geometry.format {
             Format::ArmStage1 => MAX_ADDRESS_BITS,
             Format::ArmStage2 if output_bits >= LEVEL_0_OUTPUT_BITS => output_bits,
-            Format::ArmStage2 => output_bits.min(LEVEL_1_INPUT_BITS),
+            _ => output_bits.min(LEVEL_1_INPUT_BITS),
         };
         self.has(geometry.format)
             && (MIN_INPUT_BITS..=most_input_bits).contains(&geometry.input_bits)
@@ -122,7 +123,7 @@ impl Features {
     pub(crate) fn last_tag(&self, format: Format) -> u16 {
         let wide = match format {
             Format::ArmStage1 => self.idr0().asid16(),
-            Format::ArmStage2 => self.idr0().vmid16(),
+            _ => self.idr0().vmid16(),
         };
         if wide { u16::MAX } else { 0xff }
     }

@@ -19,7 +19,8 @@ const TG_4K: u8 = 1;
 pub(crate) const fn by_tag(tag: DomainTag, format: Format) -> Command {
     let word0 = match format {
         Format::ArmStage1 => TlbiWord0::new().with_opcode(Opcode::TLBI_NH_ASID).with_asid(tag.0),
-        Format::ArmStage2 => TlbiWord0::new().with_opcode(Opcode::TLBI_S12_VMALL).with_vmid(tag.0),
+        // No other format is attached here.
+        _ => TlbiWord0::new().with_opcode(Opcode::TLBI_S12_VMALL).with_vmid(tag.0),
     };
     Command([word0.into_bits(), 0])
 }
@@ -56,7 +57,7 @@ impl RangeCommands {
         // A stage 1 translation without stage 2 is cached under VMID 0, which the stream table entries hold.
         let word0 = match geometry.format {
             Format::ArmStage1 => TlbiWord0::new().with_opcode(Opcode::TLBI_NH_VA).with_asid(tag.0),
-            Format::ArmStage2 => TlbiWord0::new().with_opcode(Opcode::TLBI_S2_IPA).with_vmid(tag.0),
+            _ => TlbiWord0::new().with_opcode(Opcode::TLBI_S2_IPA).with_vmid(tag.0),
         };
         Some(Self { word0, leaf: !tables, ril, page: first_page, pages })
     }

@@ -1,39 +1,8 @@
 //! The command queue in memory (IHI 0070, 3.5).
 
-use iommu_hal::{PhysAddr, TableMemory};
+use iommu_hal::{PhysAddr, Ring, TableMemory};
 
 use crate::spec::commands::{COMMAND_BYTES, Command};
-
-/// Positions in a queue: an index of `log2` bits and the wrap bit above it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ring {
-    base: PhysAddr,
-    entries: u32,
-    /// Index and wrap bits.
-    mask: u32,
-}
-
-impl Ring {
-    /// A queue of `2^log2` entries at `base`.
-    pub const fn new(base: PhysAddr, log2: u8) -> Self {
-        Self { base, entries: 1 << log2, mask: (2 << log2) - 1 }
-    }
-
-    /// `position` with index and wrap bits alone.
-    pub const fn masked(&self, position: u32) -> u32 {
-        position & self.mask
-    }
-
-    /// The position behind `position`.
-    pub const fn next(&self, position: u32) -> u32 {
-        self.masked(position.wrapping_add(1))
-    }
-
-    /// Where the entry of `position` lies.
-    pub const fn entry(&self, position: u32, entry_bytes: u64) -> PhysAddr {
-        PhysAddr(self.base.0 + (position & (self.mask >> 1)) as u64 * entry_bytes)
-    }
-}
 
 /// The driver's side of the command queue.
 #[derive(Debug)]
@@ -52,7 +21,7 @@ impl CommandQueue {
     /// An empty queue of `2^log2` entries at `base`; `clean` for a unit that does not snoop.
     pub const fn new(base: PhysAddr, log2: u8, clean: bool) -> Self {
         let ring = Ring::new(base, log2);
-        Self { ring, prod: 0, free: ring.entries, rung: 0, clean }
+        Self { ring, prod: 0, free: ring.entries(), rung: 0, clean }
     }
 
     /// Whether no entry is free, as far as was seen.
@@ -62,12 +31,12 @@ impl CommandQueue {
 
     /// Whether everything stored was consumed, as far as was seen.
     pub const fn drained(&self) -> bool {
-        self.free == self.ring.entries
+        self.free == self.ring.entries()
     }
 
     /// Takes note of CMDQ_CONS.RD. A position that no unit reports counts as nothing consumed.
     pub const fn consumed(&mut self, rd: u32) {
-        self.free = self.ring.entries.saturating_sub(self.ring.masked(self.prod.wrapping_sub(rd)));
+        self.free = self.ring.entries().saturating_sub(self.ring.masked(self.prod.wrapping_sub(rd)));
     }
 
     /// Where the next command goes.

@@ -82,12 +82,12 @@ impl fmt::Display for Report {
         )?;
         let stage = match self.geometry.format {
             Format::ArmStage1 => "stage 1",
-            Format::ArmStage2 => "stage 2",
+            _ => "stage 2",
         };
         let why = match (self.stage_configured, self.geometry.format) {
             (true, _) => "configured",
-            (false, Format::ArmStage2) => "the unit has it",
             (false, Format::ArmStage1) => "the unit has no stage 2",
+            (false, _) => "the unit has it",
         };
         writeln!(
             f,

@@ -2,7 +2,7 @@
 
 use iommu_hal::{
     Binding, Clock, Completed, DomainTag, Fault, Format, Geometry, IovaRange, PhysAddr, Registers, StreamId,
-    TableMemory, Unit, UnitError,
+    TableMemory, Unit, UnitError, poll,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         ste::{STE_BYTES, Ste, SteWord0},
     },
     stream_table::{Stream, StreamTable},
-    wait::{QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, SYNC_LIMIT_NS, poll},
+    wait::{QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, SYNC_LIMIT_NS},
 };
 
 /// An SMMUv3 that was brought up.
@@ -295,6 +295,7 @@ impl<R: Registers> SmmuV3<R> {
                 stage1_entry(&self.features, at)
             }
             Format::ArmStage2 => stage2_entry(&self.features, binding),
+            Format::VtdSecondStage => return Err(UnitError::Unsupported),
         };
         self.change_entry(memory, clock, stream, &entry)
     }
@@ -327,6 +328,10 @@ impl<R: Registers> Unit for SmmuV3<R> {
 
     fn needs_clean(&self) -> bool {
         !self.features.idr0().cohacc()
+    }
+
+    fn caches_absence(&self) -> bool {
+        false
     }
 
     fn attach<M: TableMemory>(

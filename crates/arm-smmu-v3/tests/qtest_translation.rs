@@ -272,7 +272,7 @@ fn what_the_unit_cannot_do_is_refused_and_changes_nothing() {
         bench.map(&space, IOVA, DATA, 12, Rights::READ_WRITE);
         let other_format = match space.geometry.format {
             iommu_hal::Format::ArmStage1 => iommu_hal::Format::ArmStage2,
-            iommu_hal::Format::ArmStage2 => iommu_hal::Format::ArmStage1,
+            _ => iommu_hal::Format::ArmStage1,
         };
         let Bench { unit, memory, clock, stream, .. } = &mut bench;
         let unsupported = [

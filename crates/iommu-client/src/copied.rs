@@ -112,7 +112,7 @@ impl<C: Call> Iommu<C> {
         let (slot, _, offset) = buffer.source();
         let bytes = buffer.bytes() as u64;
         let same = (mapping.slot, mapping.offset) == (slot, offset)
-            && mapping.range.last - mapping.range.first == bytes.wrapping_sub(1);
+            && Some(mapping.range.last - mapping.range.first) == bytes.checked_sub(1);
         match same {
             true => Ok(Mapped::known(buffer, space.id(), first, mapping.range.last)),
             false => Err(ClientError::Refused(Status::NotMapped)),

@@ -182,6 +182,17 @@ fn a_claimed_buffer_is_adopted_only_where_it_is_mapped() {
 }
 
 #[test]
+fn a_buffer_of_nothing_is_not_adopted_as_everything() {
+    let mut asked = vec![];
+    let everything: &[u64] = &[0, u64::MAX, 0x3000, 0x3_0002];
+    let mut iommu =
+        Iommu::connect(script(&mut asked, &[SPACE, (0, everything)])).expect("the version is right");
+    let space = iommu.alloc_space().expect("a space");
+    let adopted = iommu.adopt(&space, buffer(0), 0);
+    assert_eq!(adopted.err(), Some(ClientError::Refused(Status::NotMapped)));
+}
+
+#[test]
 fn a_supervisor_names_its_clients() {
     let mut asked = vec![];
     let replies: &[(u64, &[u64])] = &[

@@ -123,7 +123,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             self.frames.release(core::mem::replace(&mut shared, Reservation::EMPTY));
         }
 
-        let (mut budget, mut bytes) = (MAX_TABLE_WRITES, 0);
+        let (mut budget, mut bytes, mut shown) = (MAX_TABLE_WRITES, 0, 0);
         let mut rest = Some(range);
         while let Some(part) = rest {
             let piece = self.piece(client, source, part, rights)?;
@@ -146,6 +146,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             if budget != 0 {
                 let memory = &mut hardware.memory;
                 done = space.table.fill(frames, &mut own, memory, space.clean, &extent, &mut budget);
+                shown += done;
             }
             bytes += done;
             if done != extent.bytes {
@@ -161,6 +162,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             rest = above(piece.range, range);
         }
         give_back(&mut self.frames, &mut self.clients[client.number()].account, shared);
+        self.hardware.show(self.spaces.get_mut(target), at, shown);
         Ok(Progress { iova: at, bytes, more: bytes != length })
     }
 
@@ -291,6 +293,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             }
             budget = MAX_TABLE_WRITES;
         }
+        hardware.show(space, iova, bytes);
         Ok(Progress { iova, bytes, more: bytes != length })
     }
 }

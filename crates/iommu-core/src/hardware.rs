@@ -16,6 +16,8 @@ pub(crate) struct Hardware<U, M, C> {
     /// From bring-up, which invalidates everything: what was unmapped under a tag that no stream was attached
     /// with since, or since that tag's own invalidation, cannot be cached.
     quiet: Completed,
+    /// Some unit has to be told of new mappings.
+    pub(crate) caches_absence: bool,
 }
 
 /// Where entries of a space's tables were taken out.
@@ -48,7 +50,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
             quiet = Some(unit.sync(&mut memory, &clock)?);
         }
         let quiet = quiet.expect("there is a unit");
-        Ok(Self { units, memory, clock, quiet })
+        let caches_absence = units.iter().any(Unit::caches_absence);
+        Ok(Self { units, memory, clock, quiet, caches_absence })
     }
 
     /// Makes every unit forget what `space` no longer maps where it was `touched`, then frees `stale`, which was
@@ -89,6 +92,32 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Makes every unit see what `space` maps from `first` on, `bytes` bytes that it did not map before. Where a unit
+    /// fails, the device may not reach them; the unit itself tells what is the matter with it.
+    #[inline]
+    pub(crate) fn show(&mut self, space: &mut Space, first: u64, bytes: u64) {
+        if self.caches_absence && !space.cached.is_empty() {
+            self.show_range(space, first, bytes);
+        }
+    }
+
+    #[cold]
+    fn show_range(&mut self, space: &mut Space, first: u64, bytes: u64) {
+        let Some(range) = IovaRange::from_length(first, bytes) else { return };
+        let Self { units, memory, clock, .. } = self;
+        let (tag, geometry) = (space.tag(), space.table.geometry());
+        let mut shown = Ok(());
+        for (index, unit) in units.iter_mut().enumerate() {
+            if space.cached.contains(index) && unit.caches_absence() {
+                let told = unit
+                    .invalidate(memory, clock, tag, geometry, range, true)
+                    .and_then(|()| unit.sync(memory, clock));
+                shown = shown.and(told.map(|_| ()));
+            }
+        }
+        space.unsure |= shown.is_err();
     }
 
     /// Takes the spare table out of `space` and frees it; whether there was one.

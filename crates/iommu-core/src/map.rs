@@ -136,6 +136,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let mut budget = MAX_TABLE_WRITES;
         let memory = &mut hardware.memory;
         let done = space.table.fill(frames, &mut reservation, memory, space.clean, &extent, &mut budget);
+        hardware.show(space, extent.iova, done);
         if done == length {
             give_back(frames, &mut owner.account, reservation);
         } else {
@@ -177,8 +178,9 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         };
         let mut budget = MAX_TABLE_WRITES;
         let memory = &mut hardware.memory;
-        let done =
-            before + space.table.fill(frames, &mut area.reserved, memory, space.clean, &extent, &mut budget);
+        let filled = space.table.fill(frames, &mut area.reserved, memory, space.clean, &extent, &mut budget);
+        hardware.show(space, extent.iova, filled);
+        let done = before + filled;
         if done == request.length {
             area.set_state(State::Live, 0);
             give_back(frames, &mut owner.account, core::mem::replace(&mut area.reserved, Reservation::EMPTY));

@@ -187,11 +187,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         self.clients[client.number()].restrict(id, restricted);
     }
 
-    /// The reserved ranges of `client`'s devices that hold the space in `slot`.
+    /// The reserved ranges of the space in `slot`: what its units never translate, and those of `client`'s devices that
+    /// hold it.
     fn reserved(&self, client: ClientId, slot: SpaceSlot) -> impl Iterator<Item = IovaRange> {
+        let untranslated = self.spaces.get(slot).table.geometry().format.untranslated();
         let devices = self.clients[client.number()].devices.iter();
         let holders = devices.filter(move |device| device.attachment.holds().any(|held| held == slot));
-        holders.flat_map(|device| device.reserved.iter().copied())
+        untranslated.into_iter().chain(holders.flat_map(|device| device.reserved.iter().copied()))
     }
 
     /// The lowest part of `within` that is not reserved, up to what is.

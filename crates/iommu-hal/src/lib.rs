@@ -10,9 +10,11 @@ mod addr;
 mod carve;
 mod clock;
 mod memory;
+mod poll;
 #[cfg(feature = "real")]
 pub mod real;
 mod registers;
+mod ring;
 mod shared;
 mod unit;
 
@@ -20,7 +22,9 @@ pub use addr::{IovaRange, PhysAddr, Rights};
 pub use carve::{Carver, OutOfTableMemory};
 pub use clock::{Clock, Deadline};
 pub use memory::{FRAME_BYTES, FRAME_LG2, TableMemory};
+pub use poll::poll;
 pub use registers::Registers;
+pub use ring::Ring;
 pub use shared::SharedPage;
 pub use unit::{
     Access, Binding, Completed, DomainTag, Fault, FaultReason, Format, Geometry, StreamId, Unit, UnitError,

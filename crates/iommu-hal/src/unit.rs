@@ -19,6 +19,24 @@ pub enum Format {
     ArmStage1,
     /// VMSAv8-64 stage 2, 4 KiB granule (Arm DDI 0487, D8.3).
     ArmStage2,
+    /// VT-d second stage (Intel VT-d specification, 9.8).
+    VtdSecondStage,
+}
+
+/// Where VT-d takes a write for an interrupt, whatever tables say (Intel VT-d specification, 3.14).
+const VTD_INTERRUPTS: IovaRange = match IovaRange::new(0xfee0_0000, 0xfeef_ffff) {
+    Some(range) => range,
+    None => unreachable!(),
+};
+
+impl Format {
+    /// The addresses that units which walk this format never translate: nothing may be mapped there.
+    pub const fn untranslated(self) -> Option<IovaRange> {
+        match self {
+            Self::ArmStage1 | Self::ArmStage2 => None,
+            Self::VtdSecondStage => Some(VTD_INTERRUPTS),
+        }
+    }
 }
 
 /// The shape of one address space's tables, fixed when the space is made.
@@ -115,7 +133,7 @@ pub struct Fault {
     pub stream: StreamId,
     /// The rule that stopped it.
     pub reason: FaultReason,
-    /// The address that it asked for, where the record has one.
+    /// The address that it asked for, where the record has one; under VT-d the first of its page.
     pub iova: Option<u64>,
     /// What it wanted.
     pub access: Access,
@@ -170,6 +188,10 @@ pub trait Unit {
 
     /// Whether stores to tables need [`TableMemory::clean`] before this unit sees them.
     fn needs_clean(&self) -> bool;
+
+    /// Whether new mappings need [`Unit::invalidate`] and [`Unit::sync`] too before this unit sees them: it may
+    /// have cached that there was none, or hold back stores to tables.
+    fn caches_absence(&self) -> bool;
 
     /// Points `stream` at `binding`'s tables, in place of whatever it had; complete when it returns.
     ///

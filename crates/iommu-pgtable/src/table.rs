@@ -4,7 +4,7 @@ use iommu_hal::{FRAME_BYTES, Format, Geometry, IovaRange, PhysAddr, Rights, Tabl
 
 use crate::{
     Cleared, FramePool, Plan, Reservation, StaleFrames, clear, fill,
-    fmt::{ArmStage1, ArmStage2, EntryFormat},
+    fmt::{ArmStage1, ArmStage2, EntryFormat, VtdSecondStage},
     frames::Residue,
     leaves,
     level::{MAX_LEVELS, span},
@@ -68,6 +68,7 @@ macro_rules! by_format {
         match $table.geometry.format {
             Format::ArmStage1 => $module::$call::<ArmStage1, _>($($argument),*),
             Format::ArmStage2 => $module::$call::<ArmStage2, _>($($argument),*),
+            Format::VtdSecondStage => $module::$call::<VtdSecondStage, _>($($argument),*),
         }
     };
 }
@@ -98,6 +99,7 @@ impl Table {
         let known = match geometry.format {
             Format::ArmStage1 => ArmStage1::PAGE_SIZES,
             Format::ArmStage2 => ArmStage2::PAGE_SIZES,
+            Format::VtdSecondStage => VtdSecondStage::PAGE_SIZES,
         };
         let page_sizes = geometry.page_sizes & known & (2 * span(top) - 1);
         let root = pool.take(reservation, memory, 0, 0);

@@ -82,7 +82,9 @@ fn destroying_what_is_in_use() {
 
 #[test]
 fn rights_that_each_format_has() {
-    for (format, write_only) in [(Format::ArmStage1, false), (Format::ArmStage2, true)] {
+    for (format, write_only) in
+        [(Format::ArmStage1, false), (Format::ArmStage2, true), (Format::VtdSecondStage, true)]
+    {
         assert!(expressible(format, Rights::READ) && expressible(format, Rights::READ_WRITE));
         assert_eq!(expressible(format, Rights::WRITE), write_only);
         assert!(!expressible(format, Rights::NONE));

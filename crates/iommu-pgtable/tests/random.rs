@@ -176,6 +176,22 @@ fn run(geometry: Geometry, clean: bool, steps: Vec<Step>) {
     assert_eq!(rig.pool.free(), FRAMES);
 }
 
+/// A case that random steps found once: the last leaf of a table goes, but the way to the spare stays in it.
+#[test]
+fn a_table_that_leads_to_the_spare_is_not_empty() {
+    for geometry in geometries().filter(|g| g.input_bits > 30 && g.page_sizes & MIB2 != 0) {
+        let extent =
+            |iova, bytes| Extent { iova, pa: PhysAddr(8 * GIB1 + iova), bytes, rights: Rights::READ };
+        let steps = vec![
+            Step::Map { extent: extent(MIB2, MIB2), slice: 1 },
+            Step::Map { extent: extent(0, KIB4), slice: u32::MAX },
+            Step::UnmapLeaves { at: 1, again: None },
+            Step::UnmapLeaves { at: 0, again: None },
+        ];
+        run(geometry, false, steps);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 

@@ -15,7 +15,7 @@ mod ports;
 mod process;
 
 pub use edu::Edu;
-pub use machine::{Machine, QEMU_PACKAGES};
+pub use machine::{Machine, Q35_ECAM, QEMU_PACKAGES, QEMU_PC_PACKAGES};
 pub use pci::{Ecam, Function};
 pub use ports::{HostClock, QemuMemory, QemuRegisters};
 pub use process::{Error, Qemu, REPLY_LIMIT};

@@ -168,6 +168,9 @@ impl Connection {
         let mut started = Self { stream, line: String::new(), _process: process, directory };
         // QEMU connects before it looks at most of its arguments, and answers after.
         started.command("endianness")?;
+        for command in &machine.preparation {
+            started.command(command)?;
+        }
         Ok(started)
     }
 

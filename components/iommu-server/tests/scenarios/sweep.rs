@@ -6,7 +6,7 @@ use iommu_protocol::{DeviceIndex, RegionSlot, Request, SpaceId, Status};
 
 use crate::{
     MIB, MS, PAGE, PAGES_AT,
-    bench::{ALICES_DEVICE, BOB, BOBS_DEVICE, READ, SUPERVISOR, map, resumed, unmap},
+    bench::{ALICE, ALICES_DEVICE, BOB, BOBS_DEVICE, READ, SUPERVISOR, map, resumed, unmap},
     expected::ward,
     lives::{CHANNELS, Lives, Op, SECOND_DEVICE, begin},
 };
@@ -241,14 +241,28 @@ fn s17_any_allocation_may_fail() {
     type Hog = fn(&mut Lives, u64) -> Status;
     let areas: Hog = |lives, n| lives.world.status(BOB, map(FIRST, PAGES_AT + n * PAGE, 0, PAGE));
     let frames: Hog = |lives, n| lives.world.status(BOB, map(FIRST, n << 30, 0, PAGE));
+    let scarce = || {
+        begin(Config { table_bytes: 0xc_0000, ..Config::default() }, |p| {
+            for client in &mut p.clients {
+                (client.areas, client.frames) = (2000, 2000);
+            }
+        })
+    };
+    let full = {
+        let mut lives = scarce();
+        lives.world.finish(ALICE, Request::Reset);
+        let fits = [frames, areas].map(|hog| {
+            lives.world.ok(BOB, Request::IoasAlloc);
+            let fits = (0..2000).take_while(|&n| hog(&mut lives, n) == Status::Ok).count();
+            lives.world.finish(BOB, Request::Reset);
+            fits
+        });
+        (fits[0], fits[1])
+    };
     for (hog, step) in [(areas, 1), (frames, 2)] {
         let (mut met, mut rounds) = (0, 0);
-        for left in (0..24).step_by(step) {
-            let mut lives = begin(Config { table_bytes: 0xc_0000, ..Config::default() }, |p| {
-                for client in &mut p.clients {
-                    (client.areas, client.frames) = (2000, 2000);
-                }
-            });
+        for left in (0..8 * step as u64).step_by(step) {
+            let mut lives = scarce();
             // Bob takes all, then gives a little back; he has no other part here.
             lives.world.ok(BOB, Request::IoasAlloc);
             let all = (0..2000).take_while(|&n| hog(&mut lives, n) == Status::Ok).count() as u64;
@@ -268,6 +282,16 @@ fn s17_any_allocation_may_fail() {
                 }
             }
             let refused = lives.out_of_memory;
+            // All frames and all areas are there again.
+            for channel in CHANNELS {
+                lives.world.finish(channel, Request::Reset);
+            }
+            for (again, step, most) in [(frames, 2, full.0), (areas, 1, full.1)] {
+                lives.world.ok(BOB, Request::IoasAlloc);
+                let fits = (0..2000).take_while(|&n| again(&mut lives, n) == Status::Ok).count();
+                assert_eq!(fits, most, "{left} left, of what goes {step} at a time");
+                lives.world.finish(BOB, Request::Reset);
+            }
             met += refused;
             rounds += 1;
         }

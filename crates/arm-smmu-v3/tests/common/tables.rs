@@ -53,7 +53,7 @@ pub fn map(
     let value = match space.geometry.format {
         _ if rights.is_none() => 0,
         Format::ArmStage1 => common | 1 << 6 | u64::from(!rights.write) << 7 | 1 << 11,
-        Format::ArmStage2 => common | 0xf << 2 | u64::from(rights.read) << 6 | u64::from(rights.write) << 7,
+        _ => common | 0xf << 2 | u64::from(rights.read) << 6 | u64::from(rights.write) << 7,
     };
     store(memory, entry, value);
 }

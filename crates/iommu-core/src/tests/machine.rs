@@ -46,7 +46,7 @@ pub struct Machine(pub Rc<Shared>);
 
 impl Machine {
     pub fn unit(&self, index: usize, geometry: Geometry) -> Unit {
-        Unit { index, geometry, clean: false, queued: vec![], machine: self.clone() }
+        Unit { index, geometry, clean: false, caches_absence: false, queued: vec![], machine: self.clone() }
     }
 
     pub fn memory(&self, base: PhysAddr, frames: usize) -> Memory {
@@ -74,6 +74,7 @@ pub struct Unit {
     index: usize,
     geometry: Geometry,
     pub clean: bool,
+    pub caches_absence: bool,
     queued: Vec<(DomainTag, IovaRange)>,
     machine: Machine,
 }
@@ -107,6 +108,10 @@ impl iommu_hal::Unit for Unit {
 
     fn needs_clean(&self) -> bool {
         self.clean
+    }
+
+    fn caches_absence(&self) -> bool {
+        self.caches_absence
     }
 
     fn attach<M: TableMemory>(

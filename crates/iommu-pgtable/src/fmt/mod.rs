@@ -3,9 +3,11 @@
 mod arm;
 mod arm_stage1;
 mod arm_stage2;
+mod vtd_second_stage;
 
 pub(crate) use arm_stage1::ArmStage1;
 pub(crate) use arm_stage2::ArmStage2;
+pub(crate) use vtd_second_stage::VtdSecondStage;
 
 use iommu_hal::{Format, PhysAddr, Rights};
 
@@ -42,5 +44,6 @@ pub fn expressible(format: Format, rights: Rights) -> bool {
     match format {
         Format::ArmStage1 => ArmStage1::expressible(rights),
         Format::ArmStage2 => ArmStage2::expressible(rights),
+        Format::VtdSecondStage => VtdSecondStage::expressible(rights),
     }
 }

@@ -139,7 +139,8 @@ impl Rig {
         let own = (size, area.iova / size * size);
         let is_root = 1 << self.reference.geometry.input_bits <= size;
         let mut window = None;
-        if !is_root && !self.reference.tables().contains(&own) {
+        // The way to the spare is an entry like any other.
+        if !is_root && !self.tables().contains(&own) {
             window = self.spare.filter(|&spare| spare != own);
             self.spare = Some(own);
         }

@@ -1,0 +1,174 @@
+//! Root, context and PASID tables, and the entries of the streams that may be attached.
+
+use heapless::Vec;
+use iommu_hal::{Carver, FRAME_BYTES, OutOfTableMemory, PhysAddr, StreamId, TableMemory};
+
+use crate::{
+    bring_up::{BringUpError, MAX_STREAMS},
+    entries::ABORT,
+    features::Mode,
+    spec::{
+        context::{CONTEXT_BYTES, SCALABLE_CONTEXT_BYTES, ScalableContextWord0},
+        pasid::{DIRECTORY_ENTRIES, DIRECTORY_ENTRY_BYTES, DirectoryEntry, PASID_ENTRY_BYTES},
+        root::{ROOT_ENTRY_BYTES, ROOT_TABLE_BYTES, RootWord},
+    },
+};
+
+const _: () = assert!(ROOT_TABLE_BYTES == FRAME_BYTES);
+const _: () = assert!(256 * CONTEXT_BYTES == FRAME_BYTES && 128 * SCALABLE_CONTEXT_BYTES == FRAME_BYTES);
+
+/// A stream that may be attached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stream {
+    pub id: StreamId,
+    /// The entry that says where its tables are: its context entry, or in scalable mode its PASID table's first.
+    pub entry: PhysAddr,
+    /// In scalable mode its context entry, and word 0 of it while the stream is attached.
+    pub context: Option<(PhysAddr, u64)>,
+}
+
+impl Stream {
+    /// The requester id. Streams that are wider were refused.
+    pub const fn source(&self) -> u16 {
+        self.id.0 as u16
+    }
+}
+
+/// The tables: where they lie, and who is in them.
+#[derive(Debug)]
+pub(crate) struct RootTable {
+    pub base: PhysAddr,
+    /// In ascending order of their ids.
+    pub streams: Vec<Stream, MAX_STREAMS>,
+}
+
+/// Where tables are made.
+struct Ground<'a, M> {
+    memory: &'a mut M,
+    carver: &'a mut Carver,
+    /// The unit does not snoop.
+    clean: bool,
+}
+
+impl<M: TableMemory> Ground<'_, M> {
+    /// A frame in which each `step` bytes begin with `word`, and all else is zero.
+    fn frame(&mut self, step: u64, word: u64) -> Result<PhysAddr, OutOfTableMemory> {
+        let frame = take_frame(self.memory, self.carver, false)?;
+        if word != 0 {
+            for at in (frame.0..frame.0 + FRAME_BYTES).step_by(step as usize) {
+                self.memory.write(PhysAddr(at), word);
+            }
+        }
+        if self.clean {
+            self.memory.clean(frame, FRAME_BYTES);
+        }
+        Ok(frame)
+    }
+
+    fn write(&mut self, at: PhysAddr, word: u64) {
+        self.memory.write(at, word);
+        if self.clean {
+            self.memory.clean(at, 8);
+        }
+    }
+}
+
+/// Takes a zeroed frame.
+pub(crate) fn take_frame<M: TableMemory>(
+    memory: &mut M,
+    carver: &mut Carver,
+    clean: bool,
+) -> Result<PhysAddr, OutOfTableMemory> {
+    let frame = carver.take(FRAME_BYTES, FRAME_BYTES)?;
+    memory.zero(frame, FRAME_BYTES);
+    if clean {
+        memory.clean(frame, FRAME_BYTES);
+    }
+    Ok(frame)
+}
+
+impl RootTable {
+    /// Lays out and fills tables in which every stream aborts. `record_unknown`: faults of streams that are not in
+    /// `ids` are recorded.
+    pub fn carve<M: TableMemory>(
+        memory: &mut M,
+        carver: &mut Carver,
+        clean: bool,
+        mode: Mode,
+        ids: &[StreamId],
+        record_unknown: bool,
+    ) -> Result<Self, BringUpError> {
+        let mut streams = Vec::<Stream, MAX_STREAMS>::new();
+        for &id in ids {
+            if id.0 > u32::from(u16::MAX) {
+                return Err(BringUpError::StreamTooLarge(id));
+            }
+            streams
+                .push(Stream { id, entry: PhysAddr(0), context: None })
+                .map_err(|_| BringUpError::TooManyStreams)?;
+        }
+        streams.sort_unstable_by_key(|stream| stream.id);
+        if let Some(pair) = streams.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(BringUpError::StreamTwice(pair[0].id));
+        }
+
+        let mut ground = Ground { memory, carver, clean };
+        let base = ground.frame(8, 0)?;
+        let bytes = match mode {
+            Mode::Legacy => CONTEXT_BYTES,
+            Mode::Scalable => SCALABLE_CONTEXT_BYTES,
+        };
+        // The functions that one context table is for.
+        let functions = (FRAME_BYTES / bytes) as u32;
+        let unknown = if record_unknown { 0 } else { ABORT };
+        // Buses without a named stream share a table; absent root entries would be recorded always.
+        let others = if record_unknown { None } else { Some(ground.frame(bytes, unknown)?) };
+        let mut stream = 0;
+        for table in 0..(1 << 16) / functions {
+            let first = table * functions;
+            let is_here = |at: &Stream| at.id.0 / functions == table;
+            let context = if streams.get(stream).is_some_and(is_here) {
+                Some(ground.frame(bytes, unknown)?)
+            } else {
+                others
+            };
+            let Some(context) = context else { continue };
+            while let Some(of) = streams.get_mut(stream).filter(|of| is_here(of)) {
+                let at = PhysAddr(context.0 + u64::from(of.id.0 - first) * bytes);
+                ground.write(at, ABORT);
+                of.entry = at;
+                if mode == Mode::Scalable {
+                    let (entry, context) = pasid_table(&mut ground)?;
+                    of.entry = entry;
+                    of.context = Some((at, context.into()));
+                }
+                stream += 1;
+            }
+            // Legacy entries have one word each, scalable ones two, of half a bus.
+            let step = if mode == Mode::Legacy { ROOT_ENTRY_BYTES } else { ROOT_ENTRY_BYTES / 2 };
+            let root = RootWord::new().with_present(true).with_table_12(context.0 >> 12);
+            ground.write(PhysAddr(base.0 + u64::from(table) * step), root.into());
+        }
+        Ok(Self { base, streams })
+    }
+
+    /// The index of `stream` among those that may be attached.
+    pub fn find(&self, stream: StreamId) -> Option<usize> {
+        self.streams.binary_search_by_key(&stream, |stream| stream.id).ok()
+    }
+}
+
+/// Makes a PASID table in which everything aborts. Gives the entry of requests that have no PASID, which count as PASID
+/// 0, and the word 0 of a context entry that leads there.
+fn pasid_table<M: TableMemory>(
+    ground: &mut Ground<'_, M>,
+) -> Result<(PhysAddr, ScalableContextWord0), OutOfTableMemory> {
+    let table = ground.frame(PASID_ENTRY_BYTES, ABORT)?;
+    // Only the first entry is ever used; all others say abort.
+    let directory = ground.frame(DIRECTORY_ENTRY_BYTES, ABORT)?;
+    const _: () = assert!(DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= FRAME_BYTES);
+    let entry = DirectoryEntry::new().with_present(true).with_table_12(table.0 >> 12);
+    ground.write(directory, entry.into());
+    let word0 = ScalableContextWord0::new().with_present(true).with_directory_12(directory.0 >> 12);
+    Ok((table, word0))
+}
