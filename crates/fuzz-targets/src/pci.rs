@@ -8,7 +8,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use iommu_client::Call;
 use iommu_protocol::{DeviceIndex, Request as ServerRequest, Status as ServerStatus, Words, pci};
 use pci_host::{
-    ConfigSpace, Host, Requester,
+    ConfigSpace, Host, MAX_WITHDRAWN, Requester,
     policy::{BarEntry, FunctionEntry, NO_CHANNEL, PciPolicy},
 };
 
@@ -195,7 +195,7 @@ pub fn run(bytes: &[u8]) {
             }
             None if op & 7 == 5 => {
                 host.settle(&mut server);
-                assert!(server.calls as usize <= pci_host_limit());
+                assert!(server.calls as usize <= MAX_WITHDRAWN);
             }
             None => {
                 let label = input.number();
@@ -210,10 +210,6 @@ pub fn run(bytes: &[u8]) {
         assert!(now.iter().all(|at| granted.contains(at)), "{now:x?} master the bus, of {granted:x?}");
         granted = now;
     }
-}
-
-const fn pci_host_limit() -> usize {
-    512
 }
 
 fn ask(

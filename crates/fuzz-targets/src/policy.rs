@@ -59,7 +59,7 @@ fn servers(blob: &[u8]) {
     // Region 30 ends where addresses do, region 31 has none.
     let mut region_paddrs =
         core::array::from_fn::<_, MAX_REGIONS, _>(|number| 0x8000_0000 + ((number as u64) << 24));
-    (region_paddrs[30], region_paddrs[31]) = (u64::MAX & !0xfff, 0);
+    (region_paddrs[30], region_paddrs[31]) = (!0xfff, 0);
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
     let mut storage = Box::new(const { Storage::<9>::NEW });
     let mut frames = [FrameMeta::NEW; 64];

@@ -42,11 +42,14 @@ const WARDS: [u8; 3] = [1, 0, 2];
 
 const STREAMS: [StreamId; 4] = [StreamId(0x10), StreamId(0x11), StreamId(0x18), StreamId(0x20)];
 
-/// The clients' grants: base, bytes, and whether they may be written.
+/// A grant: base, bytes, and whether it may be written.
+type Grant = (u64, u64, bool);
+
+/// The clients' grants.
 const LARGE: u64 = 0x40_0000;
-const ALICES: [(u64, u64, bool); 2] = [(0x8000_0000, LARGE, true), (0x8100_0000, 0x1000, false)];
-const BOBS: [(u64, u64, bool); 1] = [(0x8200_0000, LARGE, true)];
-const CLIENTS: [(u8, &[(u64, u64, bool)]); 3] = [(ALICE, &ALICES), (BOB, &BOBS), (CAROL, &ALICES)];
+const ALICES: [Grant; 2] = [(0x8000_0000, LARGE, true), (0x8100_0000, 0x1000, false)];
+const BOBS: [Grant; 1] = [(0x8200_0000, LARGE, true)];
+const CLIENTS: [(u8, &[Grant]); 3] = [(ALICE, &ALICES), (BOB, &BOBS), (CAROL, &ALICES)];
 
 const AREAS: usize = 41;
 const FRAMES: usize = 64;
