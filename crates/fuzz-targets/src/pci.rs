@@ -9,10 +9,15 @@ use iommu_client::Call;
 use iommu_protocol::{DeviceIndex, Request as ServerRequest, Status as ServerStatus, Words, pci};
 use pci_host::{
     ConfigSpace, Host, MAX_WITHDRAWN, Requester,
-    policy::{BarEntry, FunctionEntry, NO_CHANNEL, PciPolicy},
+    policy::{BarEntry, FunctionEntry, Header, MAGIC, NO_CHANNEL, PciPolicy},
 };
 
-use crate::input::{Input, Shared};
+use zerocopy::IntoBytes;
+
+use crate::{
+    input::{Input, Shared},
+    server::aligned,
+};
 
 const MASTER: u32 = 1 << 2;
 const BUSES: u16 = 2;
@@ -189,7 +194,13 @@ pub fn run(bytes: &[u8]) {
             BarEntry { paddr, bytes, function: u32::from(which & 3), bar: u32::from(which >> 2) % 6 }
         })
         .collect();
-    let policy = PciPolicy { functions: &functions, bars: &bars };
+    let header = Header { magic: MAGIC, functions: functions.len() as u32, bars: bars.len() as u32 };
+    let blob = aligned(&[header.as_bytes(), functions.as_bytes(), bars.as_bytes()].concat());
+    let Ok(policy) = PciPolicy::parse(blob.as_bytes()) else {
+        let mut requesters = functions.map(|of| of.requester);
+        requesters.sort_unstable();
+        return assert!(requesters.windows(2).any(|pair| pair[0] == pair[1]), "a good policy is refused");
+    };
     let mut report = |line: core::fmt::Arguments<'_>| assert!(!line.to_string().contains('\n'), "one line");
     let mut host = Host::bring_up(Config(&space), policy, &mut report);
     assert!(space.borrow().accesses <= MAX_ACCESSES, "bring-up walks too far");
