@@ -32,7 +32,7 @@ const HANG_S: u32 = 20;
 const LONGEST: u32 = 1024;
 
 /// Lines of a program's output that are shown when it finds something.
-const SHOWN: usize = 30;
+const SHOWN: usize = 12;
 
 /// How it went.
 #[derive(Debug)]
@@ -146,15 +146,7 @@ impl Fuzz {
             println!("ok {target}: {inputs} inputs, {second} a second");
             return Ok(true);
         }
-        for line in text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .rev()
-            .take(SHOWN)
-            .collect::<Vec<_>>()
-            .iter()
-            .rev()
-        {
+        for line in told(&text) {
             println!("  {line}");
         }
         println!(
@@ -194,6 +186,12 @@ fn host() -> Result<String> {
     host.map(str::to_string).context("rustc does not say what it runs on")
 }
 
+/// What a program that found something says first: the panic, or what libFuzzer saw.
+fn told(text: &str) -> impl Iterator<Item = &str> {
+    let before = |line: &&str| !line.contains("panicked at") && !line.contains("ERROR: libFuzzer");
+    text.lines().skip_while(before).take(SHOWN)
+}
+
 /// A figure of libFuzzer's final ones.
 fn figure<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().rev().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name))?;
@@ -210,6 +208,14 @@ mod tests {
         assert_eq!(figure(text, "number_of_executed_units"), Some("12345"));
         assert_eq!(figure(text, "average_exec_per_sec"), Some("67"));
         assert_eq!(figure(text, "average"), None);
+    }
+
+    #[test]
+    fn a_panic_is_shown_from_its_first_line() {
+        let text =
+            "#5 NEW\nthread 'x' panicked at a.rs:1:1:\nbroken\n==1== ERROR: libFuzzer: deadly signal\n";
+        assert_eq!(told(text).take(2).collect::<Vec<_>>(), ["thread 'x' panicked at a.rs:1:1:", "broken"]);
+        assert_eq!(told("#5 NEW\n==1== ERROR: libFuzzer: timeout\n").count(), 1);
     }
 
     #[test]

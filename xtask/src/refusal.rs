@@ -35,7 +35,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why an input is refused. Displays as `file:line:column: rule`.
+/// Why an input is refused. Displays as `file:line:column: rule`, one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Where.
@@ -46,8 +46,25 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.rule)
+        write!(f, "{}: ", self.place)?;
+        // A rule may quote the input, which neither breaks the line nor steers the terminal.
+        self.rule.chars().try_for_each(|letter| match letter.is_control() {
+            true => write!(f, "{}", letter.escape_default()),
+            false => write!(f, "{letter}"),
+        })
     }
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_stays_in_its_line() {
+        let place = Place { file: "system.xml".into(), line: 5, column: 7 };
+        let text = place.refuse("'pd\n\u{1b}[2Jé' is no name").to_string();
+        assert_eq!(text, r"system.xml:5:7: 'pd\n\u{1b}[2Jé' is no name");
+    }
+}

@@ -20,7 +20,7 @@ pub mod policy;
 
 pub use bar::BarFault;
 pub use config::{ConfigSpace, DEVICES_PER_BUS, FUNCTIONS_PER_DEVICE, Requester};
-pub use host::Host;
+pub use host::{Host, MAX_WITHDRAWN};
 #[cfg(feature = "real")]
 pub use mapped::Ecam;
 pub use place::{MAX_CAPABILITIES, PlaceError};

@@ -123,11 +123,14 @@ impl<'a> PciPolicy<'a> {
             .map_err(|_| PciPolicyError::Truncated)?;
         let (bars, _) =
             <[BarEntry]>::ref_from_prefix_with_elems(rest, bars).map_err(|_| PciPolicyError::Truncated)?;
-        if let Some(index) = functions.iter().position(|function| {
+        let bad = |index: usize, function: &FunctionEntry| {
             function.channel > MAX_CHANNEL
                 || function.successor_channel > MAX_CHANNEL && function.successor_channel != NO_CHANNEL
                 || function.successor_channel == function.channel
-        }) {
+                // Two drivers of one function would each turn it on and off for the other.
+                || functions[..index].iter().any(|other| other.requester == function.requester)
+        };
+        if let Some(index) = (0..functions.len()).find(|&index| bad(index, &functions[index])) {
             return Err(PciPolicyError::BadFunction(index));
         }
         let good = |bar: &BarEntry| (bar.function as usize) < functions.len() && bar.bar < 6;

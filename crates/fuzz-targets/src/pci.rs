@@ -8,11 +8,16 @@ use std::{cell::RefCell, collections::BTreeMap};
 use iommu_client::Call;
 use iommu_protocol::{DeviceIndex, Request as ServerRequest, Status as ServerStatus, Words, pci};
 use pci_host::{
-    ConfigSpace, Host, Requester,
-    policy::{BarEntry, FunctionEntry, NO_CHANNEL, PciPolicy},
+    ConfigSpace, Host, MAX_WITHDRAWN, Requester,
+    policy::{BarEntry, FunctionEntry, Header, MAGIC, NO_CHANNEL, PciPolicy},
 };
 
-use crate::input::{Input, Shared};
+use zerocopy::IntoBytes;
+
+use crate::{
+    input::{Input, Shared},
+    server::aligned,
+};
 
 const MASTER: u32 = 1 << 2;
 const BUSES: u16 = 2;
@@ -51,12 +56,16 @@ impl<'a> Space<'a> {
             for _ in 0..input.byte() & 0xf {
                 let index = usize::from(input.byte() & 63);
                 match input.byte() {
-                    // A BAR of a power of two.
-                    lg2 @ 0..0x20 => {
-                        function.writable[4 + index % 6] = u32::MAX << (lg2 & 31);
-                        function.registers[4 + index % 6] = u32::from(lg2 & 4);
+                    // A BAR of a power of two, in the upper half of the range of 64 bits.
+                    kind @ 0..0x40 => {
+                        let (bar, wide) = (4 + index % 6, kind & 0x20 != 0);
+                        function.writable[bar] = u32::MAX << (kind & 0x1f).max(4);
+                        function.registers[bar] = if wide { 4 } else { 0 };
+                        if wide {
+                            function.writable[bar + 1] = u32::MAX;
+                        }
                     }
-                    0x20..0x80 => function.writable[index] = input.u32(),
+                    0x40..0x80 => function.writable[index] = input.u32(),
                     _ => function.registers[index] = input.u32(),
                 }
             }
@@ -65,6 +74,21 @@ impl<'a> Space<'a> {
             functions.insert(at, function);
         }
         Self { functions, lies, accesses: 0 }
+    }
+}
+
+impl Space<'_> {
+    /// Functions that master the bus, of those that do not lie and that a host finds: in a device whose function 0
+    /// does not lie either.
+    fn masters(&self) -> Vec<u16> {
+        let there =
+            |at: u16| self.functions.get(&at).filter(|of| !of.lies && of.registers[0] as u16 != u16::MAX);
+        let found = |at: u16| {
+            let first = there(at & !7)?;
+            there(at).filter(|_| at & 7 == 0 || first.registers[3] & 1 << 23 != 0)
+        };
+        let master = |at: u16| found(at).is_some_and(|of| of.registers[1] & MASTER != 0);
+        self.functions.keys().copied().filter(|&at| master(at)).collect()
     }
 }
 
@@ -104,10 +128,18 @@ impl ConfigSpace for Config<'_, '_> {
     }
 }
 
-/// The IOMMU server: answers from the input, and keeps which stream it last called attached.
+/// The streams that a server had withdrawn, and whether it came to an end with them: else all are.
+#[derive(Default)]
+struct Withdrawn {
+    streams: Vec<u32>,
+    ended: bool,
+}
+
+/// The IOMMU server: answers from the input, and keeps what it said last.
 struct Server<'s, 'a> {
     input: &'s Shared<'a>,
     attached: Option<u32>,
+    withdrawn: Withdrawn,
     calls: u32,
 }
 
@@ -125,8 +157,14 @@ impl Call for Server<'_, '_> {
             _ => (0..how & 7).map(|_| input.number()).collect(),
         };
         let label = if how & 0xc0 == 0xc0 { input.number() } else { ServerStatus::Ok.label() };
-        if let ServerRequest::IsAttached { stream } = request {
-            self.attached = (label == ServerStatus::Ok.label() && answer == [1]).then_some(stream);
+        let ok = label == ServerStatus::Ok.label();
+        match (request, &*answer) {
+            (ServerRequest::IsAttached { stream }, [1]) if ok => self.attached = Some(stream),
+            (ServerRequest::NextWithdrawn, [0, _]) if ok => self.withdrawn.ended = true,
+            (ServerRequest::NextWithdrawn, [1, stream]) if ok => {
+                self.withdrawn.streams.extend(u32::try_from(*stream));
+            }
+            _ => {}
         }
         (label, Words::from_slice(&answer))
     }
@@ -156,25 +194,21 @@ pub fn run(bytes: &[u8]) {
             BarEntry { paddr, bytes, function: u32::from(which & 3), bar: u32::from(which >> 2) % 6 }
         })
         .collect();
-    let policy = PciPolicy { functions: &functions, bars: &bars };
+    let header = Header { magic: MAGIC, functions: functions.len() as u32, bars: bars.len() as u32 };
+    let blob = aligned(&[header.as_bytes(), functions.as_bytes(), bars.as_bytes()].concat());
+    let Ok(policy) = PciPolicy::parse(blob.as_bytes()) else {
+        let mut requesters = functions.map(|of| of.requester);
+        requesters.sort_unstable();
+        return assert!(requesters.windows(2).any(|pair| pair[0] == pair[1]), "a good policy is refused");
+    };
     let mut report = |line: core::fmt::Arguments<'_>| assert!(!line.to_string().contains('\n'), "one line");
     let mut host = Host::bring_up(Config(&space), policy, &mut report);
     assert!(space.borrow().accesses <= MAX_ACCESSES, "bring-up walks too far");
-    let masters = || -> Vec<u16> {
-        let space = space.borrow();
-        let master = |(&at, of): (&u16, &Function)| (!of.lies && of.registers[1] & MASTER != 0).then_some(at);
-        // The host finds what its device shows: the rest is behind functions that lie or are not there.
-        space
-            .functions
-            .iter()
-            .filter_map(master)
-            .filter(|at| functions.iter().any(|of| of.requester == *at))
-            .collect()
-    };
-    let found = masters();
+    let masters = || space.borrow().masters();
+    assert!(masters().is_empty(), "what is found and does not lie loses bus mastering");
     let input = Shared::new(input);
-    let mut server = Server { input: &input, attached: None, calls: 0 };
-    let mut granted: Vec<u16> = found;
+    let mut server = Server { input: &input, attached: None, withdrawn: Withdrawn::default(), calls: 0 };
+    let mut granted: Vec<u16> = vec![];
     for _ in 0..MAX_OPS {
         if input.is_empty() {
             break;
@@ -194,8 +228,13 @@ pub fn run(bytes: &[u8]) {
                 ask(&mut host, &mut server, name >> 4, opcode.label(), &words);
             }
             None if op & 7 == 5 => {
+                server.withdrawn = Withdrawn::default();
                 host.settle(&mut server);
-                assert!(server.calls as usize <= pci_host_limit());
+                assert!(server.calls as usize <= MAX_WITHDRAWN);
+                let Withdrawn { streams, ended } = &server.withdrawn;
+                let taken = functions.iter().filter(|of| !ended || streams.contains(&of.stream));
+                let taken: Vec<u16> = taken.map(|of| of.requester).collect();
+                granted.retain(|at| !taken.contains(at));
             }
             None => {
                 let label = input.number();
@@ -210,10 +249,6 @@ pub fn run(bytes: &[u8]) {
         assert!(now.iter().all(|at| granted.contains(at)), "{now:x?} master the bus, of {granted:x?}");
         granted = now;
     }
-}
-
-const fn pci_host_limit() -> usize {
-    512
 }
 
 fn ask(

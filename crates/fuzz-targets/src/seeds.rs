@@ -66,6 +66,10 @@ fn client() -> Vec<(&'static str, Vec<u8>)> {
     let steps = [&[6, 0, answer(AGAIN, 2), 0][..], &PAGE, &[answer(OK, 2), 0], &PAGE].concat();
     vec![
         ("map_and_unmap", [&[0][..], &connect, &space, &map, &unmap, &steps].concat()),
+        (
+            "too_many_bytes",
+            [&[0][..], &connect, &[6, 0, answer(AGAIN, 2), 0, 0x80, answer(OK, 2), 0, 1]].concat(),
+        ),
         ("another_version", vec![0, answer(OK, 1), 2]),
         ("adopt", [&[0][..], &connect, &space, &[18, 2, 0, 0, answer(OK, 4), 0, 0x3f, 1, 0, 0]].concat()),
         ("supervise", [&[1][..], &connect, &[0, 1, answer(AGAIN, 2), 0, 0, answer(OK, 2), 0, 0]].concat()),
@@ -91,9 +95,11 @@ fn pci() -> Vec<(&'static str, Vec<u8>)> {
     // One function with a BAR of 1 MiB, honest; the policy's functions; one BAR in its place.
     let place = [&[0x10, 0x18, 0x20, 1, 0][..], &word(0x1000_0000), &word(0x10_0000)].concat();
     let honest = [&[0, 0, 1, 0x10, 0, 1, 0, 20][..], &place].concat();
+    let wide = [&[0, 0, 1, 0x10, 0, 1, 0, 0x34][..], &place].concat();
     let liar = [&[4, 0, 0xc0, 0xc1, 7, 0xc3, 1, 0x10, 1, 1, 0, 20][..], &place].concat();
     vec![
         ("enable_and_settle", [&honest[..], &[0, 0x10, 0, 5, 0, 0x51, 0x70, 4, 0x10, 3, 0x10]].concat()),
+        ("wide_bar", [&wide[..], &[0, 0x10, 0, 5, 0, 0x80]].concat()),
         ("not_attached", [&honest[..], &[0, 0x10, 0x30, 0, 0x10, 0xff, 0]].concat()),
         ("liar", [&liar[..], &[0, 0x10, 0]].concat()),
         ("raw", [&honest[..], &[7, 0x11, 0xe0, 2, 1, 0, 0, 0, 0, 0, 0, 0]].concat()),

@@ -42,9 +42,10 @@ const WARDS: [u8; 3] = [1, 0, 2];
 
 const STREAMS: [StreamId; 4] = [StreamId(0x10), StreamId(0x11), StreamId(0x18), StreamId(0x20)];
 
-/// A client's grant: base, bytes, and whether it may be written.
+/// A grant: base, bytes, and whether it may be written.
 type Grant = (u64, u64, bool);
 
+/// The clients' grants.
 const LARGE: u64 = 0x40_0000;
 const ALICES: [Grant; 2] = [(0x8000_0000, LARGE, true), (0x8100_0000, 0x1000, false)];
 const BOBS: [Grant; 1] = [(0x8200_0000, LARGE, true)];
