@@ -32,6 +32,7 @@ const ARROWS: [Arrow; 21] = [
         "iommu-server",
         &[
             "arm-smmu-v3",
+            "intel-vtd",
             "iommu-core",
             "iommu-hal",
             "iommu-pgtable",

@@ -324,7 +324,7 @@ impl<R: Registers> IntelVtd<R> {
     /// Reads back the entries of all streams; every one must abort.
     fn check_entries<M: TableMemory>(&self, memory: &mut M) -> Result<usize, BringUpError> {
         for stream in &self.table.streams {
-            if memory.read(stream.entry) != ABORT {
+            if memory.read(stream.context) != ABORT || memory.read(stream.entry) != ABORT {
                 return Err(BringUpError::EntryNotKept(stream.id));
             }
         }

@@ -265,10 +265,10 @@ impl<R: Registers> IntelVtd<R> {
 
     /// Makes the entries of `stream` say abort.
     fn store_abort<M: TableMemory>(&mut self, memory: &mut M, stream: Stream) {
-        if let Some((context, _)) = stream.context {
-            self.store_word0(memory, context, ABORT);
+        self.store_word0(memory, stream.context, ABORT);
+        if stream.entry != stream.context {
+            self.store_word0(memory, stream.entry, ABORT);
         }
-        self.store_word0(memory, stream.entry, ABORT);
     }
 
     /// Makes the words of an entry visible. Entries do not cross cache lines.
@@ -342,8 +342,8 @@ impl<R: Registers> IntelVtd<R> {
         }
         memory.write(word1, new[1]);
         self.store_word0(memory, stream.entry, new[0]);
-        if let Some((context, word0)) = stream.context {
-            self.store_word0(memory, context, word0);
+        if let Some(word0) = stream.context_word0() {
+            self.store_word0(memory, stream.context, word0);
         }
         self.flush(memory, clock)?;
         if self.features.cap().cm() {

@@ -118,7 +118,7 @@ fn interrupt_remapping_that_was_left_on_is_off() {
     left_translating(&bare);
     left_with_queue(&bare, &[WAIT]);
     let mut regs = bare.registers();
-    regs.write64(0xb8, LEFT_BEHIND.0 + 0x3_0000 | 7);
+    regs.write64(0xb8, (LEFT_BEHIND.0 + 0x3_0000) | 7);
     regs.write32(0x18, TE | QIE | 1 << 24);
     regs.write32(0x18, TE | QIE | IRE);
     assert_eq!(regs.read32(0x1c) & IRE, IRE);
