@@ -96,6 +96,11 @@ pub(crate) fn take_frame<M: TableMemory>(
 }
 
 impl RootTable {
+    /// The table at `base`, in which everything is absent.
+    pub const fn barren(base: PhysAddr) -> Self {
+        Self { base, streams: Vec::new() }
+    }
+
     /// Lays out and fills tables in which every stream aborts. `record_unknown`: faults of streams that are not in
     /// `ids` are recorded.
     pub fn carve<M: TableMemory>(

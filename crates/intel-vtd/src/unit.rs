@@ -244,7 +244,7 @@ impl<R: Registers> IntelVtd<R> {
         }
         let mode = self.table_mode();
         let taken = self.control.set_root(&mut self.regs, clock, self.barren, mode);
-        self.counts.timeouts += u64::from(taken.is_err());
+        self.counts.timeouts += u64::from(matches!(taken, Err(UnitError::Timeout { .. })));
     }
 
     /// The mode as RTADDR_REG has it.
@@ -341,6 +341,10 @@ impl<R: Registers> IntelVtd<R> {
             self.abort_entry(memory, clock, stream)?;
         }
         memory.write(word1, new[1]);
+        // On its own: the unit may read word 1 before word 0.
+        self.clean(memory, stream.entry);
+        memory.publish();
+        self.flush(memory, clock)?;
         self.store_word0(memory, stream.entry, new[0]);
         if let Some(word0) = stream.context_word0() {
             self.store_word0(memory, stream.context, word0);
