@@ -33,6 +33,7 @@ const ARROWS: [Arrow; 24] = [
         "iommu-server",
         &[
             "arm-smmu-v3",
+            "intel-vtd",
             "iommu-core",
             "iommu-hal",
             "iommu-pgtable",

@@ -38,6 +38,19 @@ fn the_default_system_is_good() {
 }
 
 #[test]
+fn a_vtd_unit_has_its_own_kind_and_one_page_of_registers() {
+    let kind = |text: &str| text.replace("\"arm-smmu-v3\"", "\"intel-vtd\"");
+    let small = base("system.xml")
+        .replace("size=\"0x20000\" phys_addr=\"0x09050000\"", "size=\"0x1000\" phys_addr=\"0x09050000\"");
+    assert_ne!(small, base("system.xml"));
+    let system = read(&small, &kind(&base("policy.toml"))).unwrap();
+    let words = blob(&system, "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    assert_eq!(policy.units.iter().map(|unit| unit.kind).collect::<Vec<_>>(), [server::KIND_INTEL_VTD]);
+    assert!(read(&small, &base("policy.toml")).unwrap_err().contains("0x20000 bytes or more"));
+}
+
+#[test]
 fn the_server_reads_its_policy() {
     let system = read(&base("system.xml"), &base("policy.toml")).unwrap();
     let words = blob(&system, "iommu_policy");

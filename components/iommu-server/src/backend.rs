@@ -2,17 +2,22 @@
 
 use core::fmt;
 
-use arm_smmu_v3::{Config, SmmuV3};
+use arm_smmu_v3::SmmuV3;
+use intel_vtd::IntelVtd;
 use iommu_hal::{
     Binding, Carver, Clock, Completed, DomainTag, Fault, Geometry, IovaRange, Registers, StreamId,
     TableMemory, Unit, UnitError,
 };
+
+use crate::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
 
 /// Any IOMMU that this server knows.
 #[derive(Debug)]
 pub enum AnyUnit<R> {
     /// An Arm SMMUv3.
     SmmuV3(SmmuV3<R>),
+    /// An Intel VT-d unit.
+    IntelVtd(IntelVtd<R>),
 }
 
 /// Calls the method of whichever backend it is.
@@ -20,6 +25,7 @@ macro_rules! each {
     ($unit:expr, $backend:ident => $call:expr) => {
         match $unit {
             AnyUnit::SmmuV3($backend) => $call,
+            AnyUnit::IntelVtd($backend) => $call,
         }
     };
 }
@@ -29,56 +35,84 @@ macro_rules! each {
 pub enum BringUpError {
     /// An Arm SMMUv3's.
     SmmuV3(arm_smmu_v3::BringUpError),
+    /// A VT-d unit's.
+    IntelVtd(intel_vtd::BringUpError),
 }
 
 impl fmt::Display for BringUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SmmuV3(error) => error.fmt(f),
+            Self::IntelVtd(error) => error.fmt(f),
         }
     }
 }
 
 impl<R: Registers> AnyUnit<R> {
-    /// Brings up the Arm SMMUv3 behind `registers`; every stream aborts, `streams` can be attached.
+    /// Brings up the unit of `kind`, one of the policy's, behind `registers`; every stream aborts, `streams` can be
+    /// attached.
     ///
     /// # Errors
     /// [`BringUpError`] says which step the hardware did not follow.
-    pub fn smmu_v3<M: TableMemory>(
+    ///
+    /// # Panics
+    /// For a kind that no checked policy has.
+    pub fn bring_up<M: TableMemory>(
+        kind: u32,
         registers: R,
         memory: &mut M,
         clock: &impl Clock,
         carver: &mut Carver,
         streams: &[StreamId],
     ) -> Result<Self, BringUpError> {
-        let config = Config { streams, stage: None, record_unknown: false };
-        SmmuV3::bring_up(registers, memory, clock, carver, &config)
-            .map(Self::SmmuV3)
-            .map_err(BringUpError::SmmuV3)
+        match kind {
+            KIND_ARM_SMMU_V3 => {
+                let config = arm_smmu_v3::Config { streams, stage: None, record_unknown: false };
+                SmmuV3::bring_up(registers, memory, clock, carver, &config)
+                    .map(Self::SmmuV3)
+                    .map_err(BringUpError::SmmuV3)
+            }
+            KIND_INTEL_VTD => {
+                let config = intel_vtd::Config { streams, record_unknown: false };
+                IntelVtd::bring_up(registers, memory, clock, carver, &config)
+                    .map(Self::IntelVtd)
+                    .map_err(BringUpError::IntelVtd)
+            }
+            _ => unreachable!("the policy was checked"),
+        }
     }
 
     /// What bring-up found and chose, in lines.
     pub fn report(&self) -> impl fmt::Display {
-        each!(self, unit => *unit.report())
+        match self {
+            Self::SmmuV3(unit) => AnyReport::SmmuV3(*unit.report()),
+            Self::IntelVtd(unit) => AnyReport::IntelVtd(*unit.report()),
+        }
     }
 
     /// The capability registers as read, four words at `index`, and how many such there are: see
     /// [`Request::HwInfo`](iommu_protocol::Request::HwInfo).
     pub fn capabilities(&self, index: usize) -> (Option<[u64; 4]>, usize) {
-        each!(self, unit => {
-            let features = &unit.report().features;
-            let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-            let [idr0, idr1, idr2, idr3, idr4, idr5] = features.idr;
-            let words =
-                [pair(idr0, idr1), pair(idr2, idr3), pair(idr4, idr5), pair(features.iidr, features.aidr)];
-            ((index == 0).then_some(words), 1)
-        })
+        let words = match self {
+            Self::SmmuV3(unit) => {
+                let features = &unit.report().features;
+                let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+                let [idr0, idr1, idr2, idr3, idr4, idr5] = features.idr;
+                [pair(idr0, idr1), pair(idr2, idr3), pair(idr4, idr5), pair(features.iidr, features.aidr)]
+            }
+            Self::IntelVtd(unit) => {
+                let features = &unit.report().features;
+                [features.cap, features.ecap, features.version.into(), 0]
+            }
+        };
+        ((index == 0).then_some(words), 1)
     }
 
     /// What kind of unit it is, as the policy has it.
     pub fn kind(&self) -> u32 {
         match self {
-            Self::SmmuV3(_) => crate::policy::KIND_ARM_SMMU_V3,
+            Self::SmmuV3(_) => KIND_ARM_SMMU_V3,
+            Self::IntelVtd(_) => KIND_INTEL_VTD,
         }
     }
 
@@ -94,24 +128,45 @@ impl<R: Registers> AnyUnit<R> {
 
     /// How often so far: refused commands, aborted writes of fault records, waits past their deadline, others.
     pub fn errors(&self) -> [u64; 4] {
-        each!(self, unit => {
-            let counts = unit.error_counts();
-            [counts.commands, counts.event_queue_aborts, counts.timeouts, counts.others]
-        })
+        match self {
+            Self::SmmuV3(unit) => {
+                let counts = unit.error_counts();
+                [counts.commands, counts.event_queue_aborts, counts.timeouts, counts.others]
+            }
+            // Its fault records are in registers.
+            Self::IntelVtd(unit) => {
+                let counts = unit.error_counts();
+                [counts.descriptors, 0, counts.timeouts, counts.others]
+            }
+        }
     }
 
     /// Acknowledges and repairs the unit's global errors. Bounded.
     pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Trouble {
-        each!(self, unit => {
-            let errors = unit.service_errors(memory, clock);
-            Trouble {
-                out_of_order: errors.out_of_order,
-                faults_lost: {
-                    let counts = unit.error_counts();
-                    counts.event_overflows + counts.event_queue_aborts
-                },
+        let out_of_order = each!(self, unit => unit.service_errors(memory, clock).out_of_order);
+        let faults_lost = match self {
+            Self::SmmuV3(unit) => {
+                let counts = unit.error_counts();
+                counts.event_overflows + counts.event_queue_aborts
             }
-        })
+            Self::IntelVtd(unit) => unit.error_counts().fault_overflows,
+        };
+        Trouble { out_of_order, faults_lost }
+    }
+}
+
+/// Any unit's report.
+enum AnyReport {
+    SmmuV3(arm_smmu_v3::Report),
+    IntelVtd(intel_vtd::Report),
+}
+
+impl fmt::Display for AnyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SmmuV3(report) => report.fmt(f),
+            Self::IntelVtd(report) => report.fmt(f),
+        }
     }
 }
 

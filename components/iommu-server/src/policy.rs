@@ -63,6 +63,9 @@ pub const NO_CHANNEL: u8 = 0xff;
 /// [`UnitEntry::kind`] of an Arm SMMUv3.
 pub const KIND_ARM_SMMU_V3: u32 = 1;
 
+/// [`UnitEntry::kind`] of an Intel VT-d unit.
+pub const KIND_INTEL_VTD: u32 = 2;
+
 /// [`GrantEntry::rights`]: the client's devices may read.
 pub const RIGHT_READ: u8 = 1;
 
@@ -97,7 +100,7 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct UnitEntry {
-    /// What it is: [`KIND_ARM_SMMU_V3`].
+    /// What it is: [`KIND_ARM_SMMU_V3`] or [`KIND_INTEL_VTD`].
     pub kind: u32,
     /// Zero.
     pub reserved: u32,
@@ -282,7 +285,7 @@ impl<'a> Policy<'a> {
         if pci_host > MAX_CHANNEL && pci_host != NO_CHANNEL {
             return Err(PolicyError::BadPciHost(pci_host));
         }
-        every("units", self.units, |_, unit| unit.kind == KIND_ARM_SMMU_V3)?;
+        every("units", self.units, |_, unit| [KIND_ARM_SMMU_V3, KIND_INTEL_VTD].contains(&unit.kind))?;
         every("clients", self.clients, |index, client| {
             client.channel <= MAX_CHANNEL
                 && client.channel != self.header.pci_host_channel

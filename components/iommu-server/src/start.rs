@@ -95,13 +95,14 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
         }
         let mut carver = Carver::new(parts.memory.base(), parts.memory.bytes());
         let mut units = Vec::new();
-        for (index, registers) in parts.registers.into_iter().enumerate() {
+        for (index, (registers, entry)) in parts.registers.into_iter().zip(policy.units).enumerate() {
             let mut streams: Vec<StreamId, MAX_DEVICES> = Vec::new();
             for device in policy.devices.iter().filter(|device| usize::from(device.unit) == index) {
                 // As many fit as a policy has devices.
                 _ = streams.push(StreamId(device.stream));
             }
-            let unit = AnyUnit::smmu_v3(registers, &mut parts.memory, &parts.clock, &mut carver, &streams)
+            let (memory, clock) = (&mut parts.memory, &parts.clock);
+            let unit = AnyUnit::bring_up(entry.kind, registers, memory, clock, &mut carver, &streams)
                 .map_err(|error| StartError::BringUp(index, error))?;
             _ = writeln!(log, "unit {index}: {}", unit.report());
             assert!(units.push(unit).is_ok(), "no more units than registers");

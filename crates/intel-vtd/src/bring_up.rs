@@ -2,11 +2,10 @@
 
 use core::fmt;
 
-use iommu_hal::{
-    Carver, Clock, OutOfTableMemory, PhysAddr, Registers, StreamId, TableMemory, UnitError, poll,
-};
+use iommu_hal::{Carver, Clock, OutOfTableMemory, Registers, StreamId, TableMemory, UnitError, poll};
 
 use crate::{
+    by_registers,
     control::Control,
     entries::ABORT,
     errors::ErrorCounts,
@@ -121,23 +120,6 @@ impl fmt::Display for BringUpError {
 
 impl core::error::Error for BringUpError {}
 
-/// What was found.
-#[derive(Debug, Clone, Copy)]
-struct Found {
-    features: Features,
-    status: u32,
-    faults: u32,
-    mode: TableMode,
-}
-
-/// What was made before anything is switched.
-struct Prepared {
-    mode: Mode,
-    mode_reason: ModeReason,
-    table: RootTable,
-    queue: InvalidationQueue,
-}
-
 impl<R: Registers> IntelVtd<R> {
     /// Takes over the unit behind `regs`: its root table is replaced by one in which everything is absent, what else
     /// was on is turned off, everything cached is invalidated, and translation is on with tables that abort every
@@ -159,39 +141,47 @@ impl<R: Registers> IntelVtd<R> {
         if features.is_absent() {
             return Err(BringUpError::NoUnit);
         }
-        let found = Found {
-            features,
-            status: regs.read32(offset::GSTS),
-            faults: regs.read32(offset::FSTS),
-            mode: RootAddress::from(regs.read64(offset::RTADDR)).mode(),
-        };
-        let mut control = Control::found(&mut regs, &features);
+        let status_found = regs.read32(offset::GSTS);
+        let faults_found = regs.read32(offset::FSTS);
+        let mode_found = RootAddress::from(regs.read64(offset::RTADDR)).mode();
+        let mut control = Control::found(status_found, &features);
+        let left_on = control.on().te();
 
         // Before anything can fail for a lesser reason. All zeroes are absent entries in either mode.
-        let barren = take_frame(memory, carver, !features.ecap().c())?;
+        let clean = !features.ecap().c();
+        let barren = take_frame(memory, carver, clean)?;
         memory.publish();
-        let mode = if control.on().te() { found.mode } else { TableMode::LEGACY };
-        control.set_root(&mut regs, clock, barren, mode)?;
+        let table_mode = match (left_on, features.has_scalable()) {
+            (true, _) => mode_found,
+            (false, true) => TableMode::SCALABLE,
+            (false, false) => TableMode::LEGACY,
+        };
+        control.set_root(&mut regs, clock, barren, table_mode)?;
 
-        let prepared = match prepare(&found, control.on(), memory, carver, config) {
+        let prepared = choose_mode(&features, left_on, table_mode).and_then(|mode| {
+            Ok((mode, take_frame(memory, carver, clean)?, take_frame(memory, carver, clean)?))
+        });
+        let ((mode, mode_reason), queue_at, status_at) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 // The first error is the one to tell.
-                let _ = control.translate(&mut regs, clock);
+                let _ = forget_early(&mut regs, clock, &features, control.on());
+                control.force_translation(&mut regs, clock);
                 return Err(error);
             }
         };
-        let Prepared { mode, mode_reason, table, queue } = prepared;
+        memory.publish();
+        let queue = InvalidationQueue::new(queue_at, status_at, mode == Mode::Scalable);
         let report = Report {
             features,
-            status_found: found.status,
-            faults_found: found.faults,
-            mode_found: found.mode,
+            status_found,
+            faults_found,
+            mode_found,
             protection_found: false,
             mode,
             mode_reason,
             geometry: features.geometry(),
-            streams: table.streams.len(),
+            streams: 0,
             descriptors: queue.capacity(),
             record_unknown: config.record_unknown,
             self_test: SelfTest {
@@ -208,7 +198,7 @@ impl<R: Registers> IntelVtd<R> {
             queue,
             iotlb: Iotlb::new(&features),
             faults: FaultLog::new(&features),
-            table,
+            table: RootTable::barren(barren),
             barren,
             report,
             counts: ErrorCounts::default(),
@@ -217,38 +207,74 @@ impl<R: Registers> IntelVtd<R> {
             pending: false,
             out_of_order: false,
         };
-        match unit.start(memory, clock) {
-            Ok(()) => Ok(unit),
-            Err(error) => {
-                let _ = unit.control.translate(&mut unit.regs, clock);
-                Err(error)
-            }
+        let started = unit
+            .abort_everything(memory, clock)
+            .and_then(|()| unit.give_entries(memory, clock, carver, config.streams));
+        if started.is_err() {
+            unit.abort_all_the_same(memory, clock);
         }
+        started.map(|()| unit)
     }
 
-    /// From a root table in which everything is absent to a unit at work.
-    fn start<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Result<(), BringUpError> {
+    /// From a root table in which everything is absent to a unit that aborts everything.
+    fn abort_everything<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+    ) -> Result<(), BringUpError> {
         self.turn_off_what_was_left(clock)?;
-        self.faults.clear(&mut self.regs);
-        // Everything that is cleared by writing 1.
-        let all = FaultStatus::new().with_pfo(true).with_afo(true).with_apf(true).with_iqe(true);
-        self.regs.write32(offset::FSTS, all.with_ice(true).with_ite(true).with_pro(true).into());
-        let masked = EventControl::new().with_mask(true);
-        self.regs.write32(offset::FECTL, masked.into());
-        self.regs.write32(offset::IECTL, masked.into());
-
         self.regs.write64(offset::IQT, 0);
         self.regs.write64(offset::IQA, self.queue.address().into());
         let on = self.control.on();
         self.switch(clock, on.with_qie(true), "GSTS.QIES to say that the invalidation queue is on")?;
         self.report.self_test.queue_round_trip_ns = self.time(memory, clock, false)?;
+        self.time(memory, clock, true)?;
+        self.control.translate(&mut self.regs, clock)?;
+        Ok(())
+    }
 
+    /// From a unit that aborts everything to one that knows its streams.
+    fn give_entries<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        carver: &mut Carver,
+        streams: &[StreamId],
+    ) -> Result<(), BringUpError> {
+        let features = self.features;
+        if let Some(why) = features.obstacle() {
+            return Err(BringUpError::Unsupported(why));
+        }
+        self.faults.clear(&mut self.regs);
+        // Everything that is cleared by writing 1.
+        let all = FaultStatus::new().with_pfo(true).with_afo(true).with_apf(true);
+        self.regs.write32(offset::FSTS, all.into());
+        let masked = EventControl::new().with_mask(true);
+        self.regs.write32(offset::FECTL, masked.into());
+        self.regs.write32(offset::IECTL, masked.into());
+
+        let (clean, record_unknown) = (!features.ecap().c(), self.report.record_unknown);
+        self.table = RootTable::carve(memory, carver, clean, self.mode, streams, record_unknown)?;
+        self.report.streams = self.table.streams.len();
+        self.report.self_test.aborting_streams = self.check_entries(memory)?;
+        memory.publish();
         let mode = self.table_mode();
         self.control.set_root(&mut self.regs, clock, self.table.base, mode)?;
         self.report.self_test.invalidation_round_trip_ns = self.time(memory, clock, true)?;
-        self.report.self_test.aborting_streams = self.check_entries(memory)?;
-        self.control.translate(&mut self.regs, clock)?;
         self.turn_off_protection(clock)
+    }
+
+    /// Sees to it that translation is on, whatever went wrong.
+    #[cold]
+    fn abort_all_the_same<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) {
+        if self.control.on().te() {
+            return;
+        }
+        if self.control.on().qie() && !self.control.is_stuck() && !self.out_of_order {
+            self.rejected = None;
+            let _ = self.time(memory, clock, true);
+        }
+        self.control.force_translation(&mut self.regs, clock);
     }
 
     fn switch(&mut self, clock: &impl Clock, on: Gcmd, waiting_for: &'static str) -> Result<(), UnitError> {
@@ -271,14 +297,19 @@ impl<R: Registers> IntelVtd<R> {
         }
         let on = self.control.on();
         if on.qie() {
-            // What is in the queue ends first, unless the queue has stopped.
+            // What is in the queue ends first; what a queue that has stopped still holds is dropped.
             let regs = &mut self.regs;
             poll(clock, REGISTER_LIMIT_NS, "the invalidation queue that was left on to be empty", || {
-                let status = FaultStatus::from(regs.read32(offset::FSTS));
-                status.iqe() || regs.read64(offset::IQH) == regs.read64(offset::IQT)
+                let head = regs.read64(offset::IQH);
+                if FaultStatus::from(regs.read32(offset::FSTS)).iqe() {
+                    regs.write64(offset::IQT, head);
+                }
+                head == regs.read64(offset::IQT)
             })?;
             self.switch(clock, on.with_qie(false), "GSTS.QIES to say that the invalidation queue is off")?;
         }
+        let errors = self.queue_errors();
+        self.regs.write32(offset::FSTS, errors.into());
         Ok(())
     }
 
@@ -324,7 +355,7 @@ impl<R: Registers> IntelVtd<R> {
     /// Reads back the entries of all streams; every one must abort.
     fn check_entries<M: TableMemory>(&self, memory: &mut M) -> Result<usize, BringUpError> {
         for stream in &self.table.streams {
-            if memory.read(stream.entry) != ABORT {
+            if memory.read(stream.context) != ABORT || memory.read(stream.entry) != ABORT {
                 return Err(BringUpError::EntryNotKept(stream.id));
             }
         }
@@ -332,31 +363,30 @@ impl<R: Registers> IntelVtd<R> {
     }
 }
 
-/// Chooses the mode and makes tables and queue.
-fn prepare<M: TableMemory>(
-    found: &Found,
-    on: Gcmd,
-    memory: &mut M,
-    carver: &mut Carver,
-    config: &Config<'_>,
-) -> Result<Prepared, BringUpError> {
-    let features = &found.features;
-    if let Some(why) = features.obstacle() {
-        return Err(BringUpError::Unsupported(why));
+/// The mode for a unit whose root table is one of `table_mode`, and why.
+fn choose_mode(
+    features: &Features,
+    left_on: bool,
+    table_mode: TableMode,
+) -> Result<(Mode, ModeReason), BringUpError> {
+    if !features.ecap().qi() {
+        return Err(BringUpError::Unsupported("it has no queued invalidation (ECAP.QI)"));
     }
-    let (mode, mode_reason) = match (on.te(), found.mode) {
-        (false, _) if features.has_scalable() => (Mode::Scalable, ModeReason::Unit),
-        (false, _) => (Mode::Legacy, ModeReason::Unit),
-        (true, TableMode::LEGACY) if !features.has_scalable() => (Mode::Legacy, ModeReason::Unit),
-        (true, TableMode::LEGACY) => (Mode::Legacy, ModeReason::LeftOn),
-        (true, TableMode::SCALABLE) if features.has_scalable() => (Mode::Scalable, ModeReason::Unit),
-        (true, other) => return Err(BringUpError::LeftOnIn(other)),
-    };
-    let clean = !features.ecap().c();
-    let table = RootTable::carve(memory, carver, clean, mode, config.streams, config.record_unknown)?;
-    let queue_at = take_frame(memory, carver, clean)?;
-    let status_at = PhysAddr(take_frame(memory, carver, clean)?.0);
-    memory.publish();
-    let queue = InvalidationQueue::new(queue_at, status_at, mode == Mode::Scalable);
-    Ok(Prepared { mode, mode_reason, table, queue })
+    match table_mode {
+        TableMode::LEGACY if left_on && features.has_scalable() => Ok((Mode::Legacy, ModeReason::LeftOn)),
+        TableMode::LEGACY => Ok((Mode::Legacy, ModeReason::Unit)),
+        TableMode::SCALABLE if features.has_scalable() => Ok((Mode::Scalable, ModeReason::Unit)),
+        other => Err(BringUpError::LeftOnIn(other)),
+    }
+}
+
+/// Forgets everything in a unit whose own queue is not to be had.
+fn forget_early<R: Registers>(
+    regs: &mut R,
+    clock: &impl Clock,
+    features: &Features,
+    on: Gcmd,
+) -> Result<(), UnitError> {
+    // With a queue that is on, the registers are not to be used.
+    if on.qie() { Err(UnitError::OutOfOrder) } else { by_registers::forget_all(regs, clock, features) }
 }

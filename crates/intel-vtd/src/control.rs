@@ -17,18 +17,24 @@ pub(crate) struct Control {
     on: Gcmd,
     /// Write buffers hold back stores to tables.
     flushes: bool,
+    /// A command was not acknowledged in time: there must be no other.
+    stuck: bool,
 }
 
 impl Control {
     /// With the switches as they are.
-    pub fn found<R: Registers>(regs: &mut R, features: &Features) -> Self {
-        let status = regs.read32(offset::GSTS);
-        Self { on: Gcmd::from(status & u32::from(SWITCHES)), flushes: features.cap().rwbf() }
+    pub fn found(status: u32, features: &Features) -> Self {
+        Self { on: Gcmd::from(status & u32::from(SWITCHES)), flushes: features.cap().rwbf(), stuck: false }
     }
 
     /// What is on.
     pub const fn on(&self) -> Gcmd {
         self.on
+    }
+
+    /// Whether the unit owes an acknowledgement.
+    pub const fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Changes one switch and waits until it has happened.
@@ -40,14 +46,30 @@ impl Control {
         waiting_for: &'static str,
     ) -> Result<(), UnitError> {
         debug_assert_eq!((u32::from(on) ^ u32::from(self.on)).count_ones(), 1);
-        regs.write32(offset::GCMD, on.into());
-        let done = || regs.read32(offset::GSTS) & u32::from(SWITCHES) == u32::from(on);
-        poll(clock, REGISTER_LIMIT_NS, waiting_for, done)?;
         self.on = on;
-        Ok(())
+        let done = |status| status & u32::from(SWITCHES) == u32::from(on);
+        self.command(regs, clock, on, waiting_for, done)
     }
 
-    /// Turns translation on, whatever else is the matter: nothing passes untranslated any more.
+    /// Writes `command` and waits until GSTS says that it is done.
+    fn command<R: Registers>(
+        &mut self,
+        regs: &mut R,
+        clock: &impl Clock,
+        command: Gcmd,
+        waiting_for: &'static str,
+        done: impl Fn(u32) -> bool,
+    ) -> Result<(), UnitError> {
+        if self.stuck {
+            return Err(UnitError::OutOfOrder);
+        }
+        regs.write32(offset::GCMD, command.into());
+        let waited = poll(clock, REGISTER_LIMIT_NS, waiting_for, || done(regs.read32(offset::GSTS)));
+        self.stuck = waited.is_err();
+        waited
+    }
+
+    /// Turns translation on.
     pub fn translate<R: Registers>(&mut self, regs: &mut R, clock: &impl Clock) -> Result<(), UnitError> {
         if self.on.te() {
             return Ok(());
@@ -56,9 +78,21 @@ impl Control {
         self.switch(regs, clock, self.on.with_te(true), "GSTS.TES to say that translation is on")
     }
 
+    /// Turns translation on, even in a unit that does not answer as it should: with an absent root table in place, that
+    /// is still better than to let everything pass.
+    #[cold]
+    pub fn force_translation<R: Registers>(&mut self, regs: &mut R, clock: &impl Clock) {
+        if !self.on.te() {
+            self.stuck = false;
+            let on = self.on.with_te(true);
+            // Nothing is left to be done where this fails too.
+            let _ = self.switch(regs, clock, on, "GSTS.TES to say that translation is on");
+        }
+    }
+
     /// Has the unit take the root table at `table`. While translation is on, `mode` is the one in use.
     pub fn set_root<R: Registers>(
-        &self,
+        &mut self,
         regs: &mut R,
         clock: &impl Clock,
         table: PhysAddr,
@@ -67,18 +101,16 @@ impl Control {
         self.flush(regs, clock)?;
         let address = RootAddress::new().with_mode(mode).with_address_12(table.0 >> 12);
         regs.write64(offset::RTADDR, address.into());
-        regs.write32(offset::GCMD, self.on.with_srtp(true).into());
-        let done = || Gcmd::from(regs.read32(offset::GSTS)).srtp();
-        poll(clock, REGISTER_LIMIT_NS, "GSTS.RTPS to say that the root table is taken", done)
+        let what = "GSTS.RTPS to say that the root table is taken";
+        self.command(regs, clock, self.on.with_srtp(true), what, |status| Gcmd::from(status).srtp())
     }
 
     /// Flushes the write buffers of a unit that has them (6.8).
-    pub fn flush<R: Registers>(&self, regs: &mut R, clock: &impl Clock) -> Result<(), UnitError> {
+    pub fn flush<R: Registers>(&mut self, regs: &mut R, clock: &impl Clock) -> Result<(), UnitError> {
         if !self.flushes {
             return Ok(());
         }
-        regs.write32(offset::GCMD, self.on.with_wbf(true).into());
-        let done = || !Gcmd::from(regs.read32(offset::GSTS)).wbf();
-        poll(clock, REGISTER_LIMIT_NS, "GSTS.WBFS to say that the write buffers are flushed", done)
+        let what = "GSTS.WBFS to say that the write buffers are flushed";
+        self.command(regs, clock, self.on.with_wbf(true), what, |status| !Gcmd::from(status).wbf())
     }
 }

@@ -75,11 +75,9 @@ impl Features {
 
     /// The first rule that this driver needs and the unit breaks, in words.
     pub(crate) fn obstacle(&self) -> Option<&'static str> {
-        let (cap, ecap) = (self.cap(), self.ecap());
+        let cap = self.cap();
         let (records, first) = self.fault_records();
-        if !ecap.qi() {
-            Some("it has no queued invalidation (ECAP.QI)")
-        } else if self.levels().is_none() {
+        if self.levels().is_none() {
             Some("it walks tables of neither three nor four levels (CAP.SAGAW, CAP.MGAW)")
         } else if cap.nd() == 7 {
             Some("its number of domains is a reserved encoding (CAP.ND)")

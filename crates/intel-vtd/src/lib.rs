@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bring_up;
+mod by_registers;
 mod control;
 mod entries;
 mod errors;

@@ -21,16 +21,24 @@ const _: () = assert!(256 * CONTEXT_BYTES == FRAME_BYTES && 128 * SCALABLE_CONTE
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stream {
     pub id: StreamId,
-    /// The entry that says where its tables are: its context entry, or in scalable mode its PASID table's first.
+    /// Its context entry.
+    pub context: PhysAddr,
+    /// The entry that says where its page tables are: its context entry in legacy mode, its PASID table's first in
+    /// scalable mode. Behind that table lies the PASID directory that leads to it.
     pub entry: PhysAddr,
-    /// In scalable mode its context entry, and word 0 of it while the stream is attached.
-    pub context: Option<(PhysAddr, u64)>,
 }
 
 impl Stream {
     /// The requester id. Streams that are wider were refused.
     pub const fn source(&self) -> u16 {
         self.id.0 as u16
+    }
+
+    /// Word 0 of the context entry of an attached stream, where it is not the entry itself.
+    pub fn context_word0(&self) -> Option<u64> {
+        let directory_12 = (self.entry.0 + FRAME_BYTES) >> 12;
+        let word0 = ScalableContextWord0::new().with_present(true).with_directory_12(directory_12);
+        (self.context != self.entry).then_some(word0.into())
     }
 }
 
@@ -88,6 +96,11 @@ pub(crate) fn take_frame<M: TableMemory>(
 }
 
 impl RootTable {
+    /// The table at `base`, in which everything is absent.
+    pub const fn barren(base: PhysAddr) -> Self {
+        Self { base, streams: Vec::new() }
+    }
+
     /// Lays out and fills tables in which every stream aborts. `record_unknown`: faults of streams that are not in
     /// `ids` are recorded.
     pub fn carve<M: TableMemory>(
@@ -104,7 +117,7 @@ impl RootTable {
                 return Err(BringUpError::StreamTooLarge(id));
             }
             streams
-                .push(Stream { id, entry: PhysAddr(0), context: None })
+                .push(Stream { id, context: PhysAddr(0), entry: PhysAddr(0) })
                 .map_err(|_| BringUpError::TooManyStreams)?;
         }
         streams.sort_unstable_by_key(|stream| stream.id);
@@ -136,11 +149,9 @@ impl RootTable {
             while let Some(of) = streams.get_mut(stream).filter(|of| is_here(of)) {
                 let at = PhysAddr(context.0 + u64::from(of.id.0 - first) * bytes);
                 ground.write(at, ABORT);
-                of.entry = at;
+                (of.context, of.entry) = (at, at);
                 if mode == Mode::Scalable {
-                    let (entry, context) = pasid_table(&mut ground)?;
-                    of.entry = entry;
-                    of.context = Some((at, context.into()));
+                    of.entry = pasid_table(&mut ground)?;
                 }
                 stream += 1;
             }
@@ -158,17 +169,15 @@ impl RootTable {
     }
 }
 
-/// Makes a PASID table in which everything aborts. Gives the entry of requests that have no PASID, which count as PASID
-/// 0, and the word 0 of a context entry that leads there.
-fn pasid_table<M: TableMemory>(
-    ground: &mut Ground<'_, M>,
-) -> Result<(PhysAddr, ScalableContextWord0), OutOfTableMemory> {
+/// Makes a PASID table in which everything aborts and, behind it, a directory that leads to it. Gives the entry of
+/// requests that have no PASID, which count as PASID 0.
+fn pasid_table<M: TableMemory>(ground: &mut Ground<'_, M>) -> Result<PhysAddr, OutOfTableMemory> {
     let table = ground.frame(PASID_ENTRY_BYTES, ABORT)?;
     // Only the first entry is ever used; all others say abort.
     let directory = ground.frame(DIRECTORY_ENTRY_BYTES, ABORT)?;
+    assert!(directory.0 == table.0 + FRAME_BYTES, "frames are carved one behind the other");
     const _: () = assert!(DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= FRAME_BYTES);
     let entry = DirectoryEntry::new().with_present(true).with_table_12(table.0 >> 12);
     ground.write(directory, entry.into());
-    let word0 = ScalableContextWord0::new().with_present(true).with_directory_12(directory.0 >> 12);
-    Ok((table, word0))
+    Ok(table)
 }

@@ -244,7 +244,7 @@ impl<R: Registers> IntelVtd<R> {
         }
         let mode = self.table_mode();
         let taken = self.control.set_root(&mut self.regs, clock, self.barren, mode);
-        self.counts.timeouts += u64::from(taken.is_err());
+        self.counts.timeouts += u64::from(matches!(taken, Err(UnitError::Timeout { .. })));
     }
 
     /// The mode as RTADDR_REG has it.
@@ -265,10 +265,10 @@ impl<R: Registers> IntelVtd<R> {
 
     /// Makes the entries of `stream` say abort.
     fn store_abort<M: TableMemory>(&mut self, memory: &mut M, stream: Stream) {
-        if let Some((context, _)) = stream.context {
-            self.store_word0(memory, context, ABORT);
+        self.store_word0(memory, stream.context, ABORT);
+        if stream.entry != stream.context {
+            self.store_word0(memory, stream.entry, ABORT);
         }
-        self.store_word0(memory, stream.entry, ABORT);
     }
 
     /// Makes the words of an entry visible. Entries do not cross cache lines.
@@ -341,9 +341,13 @@ impl<R: Registers> IntelVtd<R> {
             self.abort_entry(memory, clock, stream)?;
         }
         memory.write(word1, new[1]);
+        // On its own: the unit may read word 1 before word 0.
+        self.clean(memory, stream.entry);
+        memory.publish();
+        self.flush(memory, clock)?;
         self.store_word0(memory, stream.entry, new[0]);
-        if let Some((context, word0)) = stream.context {
-            self.store_word0(memory, context, word0);
+        if let Some(word0) = stream.context_word0() {
+            self.store_word0(memory, stream.context, word0);
         }
         self.flush(memory, clock)?;
         if self.features.cap().cm() {

@@ -333,11 +333,12 @@ pub enum Request {
         device: DeviceIndex,
     },
     /// Asks for the unit that a device's accesses pass. Word 0: bits 15:0 the device, 31:16 the index. Reply,
-    /// index 0: word 0 the shape of the unit's tables (bits 7:0 the format: 1 VMSAv8-64 stage 1, 2 stage 2, 3 VT-d second stage; 15:8
-    /// bits of an IOVA; 23:16 bits of a physical address; bit 24 the unit does not snoop; 39:32 what
-    /// kind of unit it is: 1 an Arm SMMUv3; 47:40 the unit's number), word 1 its page sizes, word 2 how many
-    /// indices there are, word 3 zero. Higher ones: capability registers as read, four words each. SMMUv3,
-    /// index 1: IDR0 and IDR1, IDR2 and IDR3, IDR4 and IDR5, IIDR and AIDR, the first in bits 31:0.
+    /// index 0: word 0 the shape of the unit's tables (bits 7:0 the format: 1 VMSAv8-64 stage 1, 2 stage 2, 3 VT-d
+    /// second stage; 15:8 bits of an IOVA; 23:16 bits of a physical address; bit 24 the unit does not snoop; 39:32
+    /// what kind of unit it is: 1 an Arm SMMUv3, 2 an Intel VT-d unit; 47:40 the unit's number), word 1 its page
+    /// sizes, word 2 how many indices there are, word 3 zero. Higher ones: capability registers as read, four words
+    /// each. SMMUv3, index 1: IDR0 and IDR1, IDR2 and IDR3, IDR4 and IDR5, IIDR and AIDR, the first in bits 31:0.
+    /// VT-d, index 1: CAP, ECAP, VER, zero.
     HwInfo {
         /// The device.
         device: DeviceIndex,

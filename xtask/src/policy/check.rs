@@ -14,11 +14,24 @@ use crate::{
     sdf::{PAGE_BYTES, Perms, System},
 };
 
-/// The kind of unit that the server knows.
-const ARM_SMMU_V3: &str = "arm-smmu-v3";
+/// A kind of unit that the server knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitKind {
+    /// The policy's name of it.
+    pub name: &'static str,
+    /// The blob's number of it.
+    pub number: u32,
+    /// Bytes of its registers.
+    bytes: u64,
+}
 
-/// Bytes of an SMMUv3's registers: two pages of 64 KiB (Arm IHI 0070, section 6.1).
-const ARM_SMMU_V3_BYTES: u64 = 0x2_0000;
+/// The kinds of units that the server knows.
+const UNIT_KINDS: [UnitKind; 2] = [
+    // Two pages of 64 KiB (Arm IHI 0070, section 6.1).
+    UnitKind { name: "arm-smmu-v3", number: iommu_server::policy::KIND_ARM_SMMU_V3, bytes: 0x2_0000 },
+    // One page (Intel D51397, section 11.4).
+    UnitKind { name: "intel-vtd", number: iommu_server::policy::KIND_INTEL_VTD, bytes: 0x1000 },
+];
 
 /// The symbol that tells the server where its unit's registers are; it has one, so there is one unit.
 const REGISTERS_SYMBOL: &str = "unit_registers";
@@ -52,7 +65,7 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
         let name = source.pci_host.as_ref().unwrap_or(&source.server);
         return Err(policy.refuse(name, "the PCI host must be another protection domain than the server"));
     }
-    let registers = unit(policy, system, board, server)?;
+    let (unit_kind, registers) = unit(policy, system, board, server)?;
     let tables = tables(policy, system, server)?;
     let server_blob = blob_region(policy, system, &source.server, server, SERVER_BLOB)?;
     let (pci_host, host_blob) = match (pci_host, &source.pci_host) {
@@ -90,7 +103,7 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
     };
     calls::check(&context, &clients)?;
     children::check(&context)?;
-    let checked = Checked { server, server_blob, pci_host, units: source.unit.len(), clients, supervisors };
+    let checked = Checked { server, server_blob, pci_host, units: vec![unit_kind], clients, supervisors };
     let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
     if needed as u64 > region.bytes {
         return Err(policy.refuse(
@@ -190,7 +203,13 @@ pub(super) fn alone(
     }
 }
 
-fn unit(policy: &Policy, system: &System, board: &Board, server: usize) -> Result<usize, Refusal> {
+/// The unit's kind and the region of its registers.
+fn unit(
+    policy: &Policy,
+    system: &System,
+    board: &Board,
+    server: usize,
+) -> Result<(UnitKind, usize), Refusal> {
     let units = &policy.source.unit;
     let Some(unit) = units.first() else {
         return Err(policy.refuse(&policy.source.server, "the policy has no [[unit]]; add the IOMMU"));
@@ -202,18 +221,22 @@ fn unit(policy: &Policy, system: &System, board: &Board, server: usize) -> Resul
         ));
     }
     let super::Unit { kind, registers, size, .. } = unit.get_ref();
-    if kind.get_ref() != ARM_SMMU_V3 {
-        return Err(policy
-            .refuse(kind, format!("unknown kind '{}'; the server knows '{ARM_SMMU_V3}'", kind.get_ref())));
-    }
+    let Some(known) = UNIT_KINDS.into_iter().find(|known| known.name == kind.get_ref()) else {
+        let names = UNIT_KINDS.map(|known| format!("'{}'", known.name)).join(" and ");
+        return Err(
+            policy.refuse(kind, format!("unknown kind '{}'; the server knows {names}", kind.get_ref()))
+        );
+    };
     let region = find_region(policy, system, registers, size.as_ref())?;
     let of = &system.regions[region];
     let device = of.fixed().is_some_and(|range| !board.memory.ram.meets(range));
-    if !device || of.bytes < ARM_SMMU_V3_BYTES {
+    if !device || of.bytes < known.bytes {
         return Err(policy.refuse(
             registers,
-            format!("'{}' must be device registers: a phys_addr outside RAM, {ARM_SMMU_V3_BYTES:#x} bytes or more",
-                of.name),
+            format!(
+                "'{}' must be device registers: a phys_addr outside RAM, {:#x} bytes or more",
+                of.name, known.bytes
+            ),
         ));
     }
     let map = system.pds[server].map_of(region).filter(|map| map.perms.write && !map.cached);
@@ -229,7 +252,7 @@ fn unit(policy: &Policy, system: &System, board: &Board, server: usize) -> Resul
         ));
     }
     alone(policy, system, registers, region, &[server])?;
-    Ok(region)
+    Ok((known, region))
 }
 
 fn tables(policy: &Policy, system: &System, server: usize) -> Result<usize, Refusal> {

@@ -101,7 +101,8 @@ fn server_blob(checked: &Checked, system: &System) -> Vec<u8> {
             reserved: [0; 5],
         })
         .collect();
-    let units = vec![server::UnitEntry { kind: server::KIND_ARM_SMMU_V3, reserved: 0 }; checked.units];
+    let units: Vec<_> =
+        checked.units.iter().map(|kind| server::UnitEntry { kind: kind.number, reserved: 0 }).collect();
     let header = server::Header {
         magic: server::MAGIC,
         units: units.len() as u8,
@@ -131,7 +132,7 @@ pub(super) fn server_bytes(checked: &Checked) -> usize {
     let of = |count: usize, bytes: usize| count * bytes;
     let devices = || checked.clients.iter().flat_map(|client| &client.devices);
     size_of::<server::Header>()
-        + of(checked.units, size_of::<server::UnitEntry>())
+        + of(checked.units.len(), size_of::<server::UnitEntry>())
         + of(checked.clients.len(), size_of::<server::ClientEntry>())
         + of(devices().count(), size_of::<server::DeviceEntry>())
         + of(checked.clients.iter().map(|of| of.grants.len()).sum(), size_of::<server::GrantEntry>())

@@ -20,7 +20,7 @@ mod pci;
 mod roles;
 mod supervisors;
 
-pub use check::check;
+pub use check::{UnitKind, check};
 pub use compile::compile;
 
 /// The prefill file that the builder generates for the server.
@@ -117,8 +117,8 @@ pub struct Checked {
     pub server_blob: usize,
     /// The PCI host.
     pub pci_host: Option<PciHost>,
-    /// How many units there are, of the one kind there is.
-    pub units: usize,
+    /// The units' kinds.
+    pub units: Vec<UnitKind>,
     /// The clients.
     pub clients: Vec<CheckedClient>,
     /// The supervisors: the server's end of each one's channel, and the numbers of its clients.

@@ -7,7 +7,7 @@ mod held;
 use std::{cell::RefCell, rc::Rc};
 
 use iommu_core::Storage;
-use iommu_hal::{SharedPage, StreamId};
+use iommu_hal::{Registers, SharedPage, StreamId, TableMemory};
 use iommu_model::{
     VirtualClock,
     smmu_v3::{Bench, Config, MemoryPort, RegisterPort},
@@ -200,7 +200,17 @@ pub fn aligned(bytes: &[u8]) -> Vec<u64> {
 }
 
 pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, String), StartError> {
-    let (registers, memory, clock) = bench.ports();
+    start_over(bench.ports(), policy)
+}
+
+/// A server over any model's ports.
+type OverPorts<R, M> = Server<'static, R, M, VirtualClock, Page>;
+
+/// A server over the one unit behind `ports`, the two clients' rings, and the log.
+pub fn start_over<R: Registers, M: TableMemory>(
+    (registers, memory, clock): (R, M, VirtualClock),
+    policy: &[u8],
+) -> Result<(OverPorts<R, M>, Page, Page, String), StartError> {
     let mut region_paddrs = [0; MAX_REGIONS];
     region_paddrs[..4].copy_from_slice(&[ALICES_MEMORY, ALICES_CONSTANTS, BOBS_MEMORY, LARGE_MEMORY]);
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };

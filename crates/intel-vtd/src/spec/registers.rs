@@ -19,6 +19,8 @@ pub mod offset {
     pub const GSTS: u32 = 0x1c;
     /// RTADDR_REG, 64 bits.
     pub const RTADDR: u32 = 0x20;
+    /// CCMD_REG, 64 bits.
+    pub const CCMD: u32 = 0x28;
     /// FSTS_REG, 32 bits.
     pub const FSTS: u32 = 0x34;
     /// FECTL_REG, 32 bits.
@@ -238,6 +240,39 @@ pub struct RootAddress {
     pub address_12: u64,
 }
 
+/// CCMD_REG (11.4): invalidation of the context cache through registers.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq)]
+pub struct ContextCommand {
+    #[bits(61)]
+    __: u64,
+    /// CIRG: 1 for everything.
+    #[bits(2)]
+    pub granularity: u8,
+    /// ICC: begins; reads 0 when done.
+    pub invalidate: bool,
+}
+
+/// IOTLB_REG (11.4), 8 bytes behind ECAP.IRO: invalidation of the IOTLB through registers.
+#[bitfield(u64)]
+#[derive(PartialEq, Eq)]
+pub struct IotlbCommand {
+    #[bits(48)]
+    __: u64,
+    /// DW: drain writes.
+    pub drain_writes: bool,
+    /// DR: drain reads.
+    pub drain_reads: bool,
+    #[bits(10)]
+    __: u16,
+    /// IIRG: 1 for everything.
+    #[bits(2)]
+    pub granularity: u8,
+    __: bool,
+    /// IVT: begins; reads 0 when done.
+    pub invalidate: bool,
+}
+
 /// FSTS_REG (11.4).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]
@@ -256,8 +291,7 @@ pub struct FaultStatus {
     pub ice: bool,
     /// ITE: a device TLB did not answer; waits under way were dropped. Written 1: cleared.
     pub ite: bool,
-    /// PRO, of early units. Written 1: cleared.
-    pub pro: bool,
+    __: bool,
     /// FRI: the record of the first fault, when PPF was set.
     pub fri: u8,
     #[bits(16)]
@@ -350,6 +384,9 @@ mod tests {
         ];
         assert!(bits.into_iter().eq(23..32));
         assert_eq!((RootAddress::MODE_OFFSET, RootAddress::ADDRESS_12_OFFSET), (10, 12));
+        assert_eq!((ContextCommand::GRANULARITY_OFFSET, ContextCommand::INVALIDATE_OFFSET), (61, 63));
+        assert_eq!((IotlbCommand::DRAIN_WRITES_OFFSET, IotlbCommand::GRANULARITY_OFFSET), (48, 60));
+        assert_eq!(IotlbCommand::INVALIDATE_OFFSET, 63);
         assert_eq!((FaultStatus::IQE_OFFSET, FaultStatus::ITE_OFFSET, FaultStatus::FRI_OFFSET), (4, 6, 8));
         assert_eq!((EventControl::PENDING_OFFSET, EventControl::MASK_OFFSET), (30, 31));
         assert_eq!((QueueAddress::WIDE_OFFSET, QueueAddress::ADDRESS_12_OFFSET), (11, 12));

@@ -66,6 +66,12 @@ impl Faults {
             _ => Ack::AtOnce,
         }
     }
+
+    /// Whether what a driver waits for never comes, the acknowledgement of `moving` or a wait descriptor. Turning
+    /// translation on is then all that is left to it, against the order of things.
+    fn is_broken(&self, moving: Option<u32>) -> bool {
+        self.wait_never_completes || moving.is_some_and(|field| self.of(field) == Ack::Never)
+    }
 }
 
 impl Vtd {
@@ -77,8 +83,9 @@ impl Vtd {
         assert_eq!(value & !defined, 0, "GCMD {value:#x}: bits of what the unit does not have (11.4.4.1)");
         let global = &mut self.registers.status;
         let changed = (value ^ global.asked) & LEVELS | value & ONCE;
+        let desperate = changed == TES && value & TES != 0 && self.faults.is_broken(global.moving);
         assert!(
-            global.moving.is_none() || changed == 0,
+            global.moving.is_none() || changed == 0 || desperate,
             "GCMD {value:#x}: written before GSTS acknowledged the last command (11.4.4.1)"
         );
         assert!(
@@ -88,7 +95,9 @@ impl Vtd {
         if changed == 0 {
             return;
         }
-        self.check_command(changed, value & changed != 0);
+        if !desperate {
+            self.check_command(changed, value & changed != 0);
+        }
         let global = &mut self.registers.status;
         global.asked = value & LEVELS;
         (global.moving, global.reads) = (Some(changed), 0);
