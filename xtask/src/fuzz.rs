@@ -4,13 +4,16 @@
 //! a crate, so that a C++ compiler is all that it takes beyond.
 
 use std::{
-    env, fs,
+    env, fs, iter,
+    num::NonZero,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 
 use crate::{relative, target_folder};
 
@@ -66,40 +69,43 @@ impl Fuzz {
             Some(target) => bail!("no fuzz target '{target}': there are {}", all.join(", ")),
             None => all.iter().map(|target| &**target).collect(),
         };
-        if let Some(why) = self.obstacle() {
+        if let Some(why) = self.obstacle()? {
             return Ok(Outcome::Cannot(why));
         }
         let folder = target_folder(&self.root).join("fuzz");
         let programs = self.build(&chosen, &folder)?;
-        let mut failed = 0;
-        for target in &chosen {
-            failed += usize::from(!self.one(target, &programs.join(target), &folder)?);
-        }
+        let verdicts = self.side_by_side(&chosen, &programs, &folder);
+        let failed =
+            verdicts.into_iter().try_fold(0, |failed, good| Ok::<_, Error>(failed + usize::from(!good?)))?;
         println!("{} passed, {failed} failed", chosen.len() - failed);
         Ok(Outcome::Ran(failed == 0))
     }
 
     /// What this machine lacks.
-    fn obstacle(&self) -> Option<String> {
+    ///
+    /// # Errors
+    /// The lock file does not fit the crates: that is the repository's fault.
+    fn obstacle(&self) -> Result<Option<String>> {
         let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
         let version = Command::new(&compiler).arg("--version").output();
         if !version.is_ok_and(|output| output.status.success()) {
             let compiler = compiler.display();
-            return Some(format!(
+            return Ok(Some(format!(
                 "no C++ compiler ({compiler}) to build libFuzzer with; `make fuzz` installs one"
-            ));
+            )));
         }
-        let fetched = cargo().args(["fetch", "--locked"]).current_dir(self.root.join("fuzz")).output();
-        match fetched {
-            Ok(output) if output.status.success() => None,
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stderr);
-                let line =
-                    text.lines().find(|line| line.starts_with("error")).unwrap_or("cargo fetch failed");
-                Some(format!("the crates of fuzz/Cargo.lock cannot be fetched: {line}"))
-            }
-            Err(error) => Some(format!("cargo cannot be run: {error}")),
+        let fetch = cargo().args(["fetch", "--locked"]).current_dir(self.root.join("fuzz")).output();
+        let fetch = fetch.context("cannot run cargo")?;
+        if fetch.status.success() {
+            return Ok(None);
         }
+        let text = String::from_utf8_lossy(&fetch.stderr);
+        let line = text.lines().find(|line| line.starts_with("error")).unwrap_or("cargo fetch failed");
+        ensure!(
+            !line.contains("--locked"),
+            "fuzz/Cargo.lock does not fit the crates any longer: run `cargo update --workspace` in fuzz/"
+        );
+        Ok(Some(format!("the crates of fuzz/Cargo.lock cannot be fetched: {line}")))
     }
 
     /// Builds the programs of `targets`; the folder that they are in.
@@ -117,6 +123,23 @@ impl Fuzz {
         let status = cargo.status().context("cannot run cargo")?;
         ensure!(status.success(), "the fuzz targets do not build");
         Ok(folder.join(host).join("release"))
+    }
+
+    /// Runs the programs of `targets`, as many at a time as there are processors; for each, whether it found
+    /// nothing.
+    fn side_by_side(&self, targets: &[&str], programs: &Path, folder: &Path) -> Vec<Result<bool>> {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let take = || targets.get(next.fetch_add(1, Ordering::Relaxed));
+            iter::from_fn(take).map(|target| self.one(target, &programs.join(target), folder)).collect()
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..processors).map(|_| scope.spawn(worker)).collect();
+            let verdicts =
+                |worker: ScopedJoinHandle<'_, Vec<_>>| worker.join().expect("a worker does not panic");
+            workers.into_iter().flat_map(verdicts).collect()
+        })
     }
 
     /// Runs one program; whether it found nothing.
@@ -146,12 +169,10 @@ impl Fuzz {
             println!("ok {target}: {inputs} inputs, {second} a second");
             return Ok(true);
         }
-        for line in told(&text) {
-            println!("  {line}");
-        }
+        let shown: String = told(&text).map(|line| format!("  {line}\n")).collect();
         println!(
-            "FAIL {target}: {}; the input is in a file {}..., all output in {}; once it is mended, keep the input in \
-             fuzz/corpus/{target}",
+            "{shown}FAIL {target}: {}; the input is in a file {}..., all output in {}; once it is mended, keep the \
+             input in fuzz/corpus/{target}",
             output.status,
             relative(&found).display(),
             relative(&log).display()

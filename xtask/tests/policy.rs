@@ -50,6 +50,49 @@ fn a_vtd_unit_has_its_own_kind_and_one_page_of_registers() {
     assert!(read(&small, &base("policy.toml")).unwrap_err().contains("0x20000 bytes or more"));
 }
 
+/// The base system with `count` units more, each with registers and symbols of its own.
+fn with_more_units(count: u64) -> (String, String) {
+    let (mut system, mut policy) = (base("system.xml"), base("policy.toml"));
+    for number in 1..=count {
+        let paddr = 0x0a00_0000 + number * 0x10_0000;
+        let region = format!(
+            "<system>\n<memory_region name=\"smmu{number}_registers\" size=\"0x20000\" phys_addr=\"{paddr:#x}\" />"
+        );
+        system = system.replacen("<system>", &region, 1);
+        let image = "<program_image path=\"iommu_server.elf\" />";
+        let vaddr = 0x4000_0000 + number * 0x10_0000;
+        let map = format!(
+            "{image}\n<map mr=\"smmu{number}_registers\" vaddr=\"{vaddr:#x}\" perms=\"rw\" cached=\"false\" \
+             setvar_vaddr=\"unit_registers_{number}\" setvar_size=\"unit_registers_bytes_{number}\" />"
+        );
+        system = system.replacen(image, &map, 1);
+        policy += &format!(
+            "[[unit]]\nname = \"smmu{number}\"\nkind = \"arm-smmu-v3\"\nregisters = \"smmu{number}_registers\"\n"
+        );
+    }
+    (system, policy)
+}
+
+#[test]
+fn devices_sit_behind_several_units() {
+    let (system, policy) = with_more_units(server::MAX_UNITS as u64 - 1);
+    let edu1 = "name = \"edu1\"\nunit = \"smmu0\"";
+    let behind = policy.replacen(edu1, "name = \"edu1\"\nunit = \"smmu2\"", 1);
+    assert_ne!(policy, behind);
+    let system = read(&system, &behind).unwrap();
+    let words = blob(&system, "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    assert_eq!(policy.units.len(), server::MAX_UNITS);
+    assert_eq!(policy.devices.iter().map(|device| device.unit).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn more_units_than_the_server_holds_are_refused() {
+    let (system, policy) = with_more_units(server::MAX_UNITS as u64);
+    let refusal = read(&system, &policy).unwrap_err();
+    assert!(refusal.ends_with("the server holds 4 units; remove this one"), "{refusal}");
+}
+
 #[test]
 fn the_server_reads_its_policy() {
     let system = read(&base("system.xml"), &base("policy.toml")).unwrap();

@@ -12,7 +12,7 @@ use iommu_pgtable::FrameMeta;
 use iommu_protocol::{Status, Words};
 use iommu_server::{
     Roll,
-    policy::MAX_AREAS,
+    policy::{MAX_AREAS, MAX_UNITS},
     server::{Channels, Server},
     start::{Parts, StartError},
 };
@@ -83,11 +83,7 @@ fn log(output: &mut Writer<PrintRing>) -> Named<'_, Writer<PrintRing>> {
 }
 
 fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
-    let [tables_paddr, tables_bytes, registers_bytes] =
-        patched!(tables_paddr tables_bytes unit_registers_bytes);
-    let registers = memory_region_symbol!(unit_registers: *mut u8);
-    // SAFETY: the system description maps the registers here, as device memory, and this is their one owner.
-    let registers = unsafe { MmioRegisters::new(registers, registers_bytes as u32) };
+    let [tables_paddr, tables_bytes] = patched!(tables_paddr tables_bytes);
     let tables = memory_region_symbol!(tables: *mut u64);
     // SAFETY: the system description maps the region here, contiguous in physical memory from the address that
     // the tool patched in, and this is its one owner.
@@ -96,7 +92,7 @@ fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     // SAFETY: mapped read-only for as long as the PD runs, and written by nobody.
     let policy = unsafe { policy.as_ref() };
     let parts = Parts {
-        registers: Vec::from_iter([registers]),
+        registers: registers(),
         memory,
         clock: CpuClock::new(),
         region_paddrs: patched! {
@@ -114,6 +110,20 @@ fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     let frames = SpinMutexGuard::leak(FRAME_META.lock());
     let roll = SpinMutexGuard::leak(ROLL.lock());
     Server::start(policy, parts, storage, frames, roll, fault_ring, &mut log(output))
+}
+
+/// The units' registers, in the policy's order.
+fn registers() -> Vec<MmioRegisters, MAX_UNITS> {
+    let at: [u64; MAX_UNITS] = patched!(unit_registers_0 unit_registers_1 unit_registers_2 unit_registers_3);
+    let bytes: [u64; MAX_UNITS] = patched! {
+        unit_registers_bytes_0 unit_registers_bytes_1 unit_registers_bytes_2 unit_registers_bytes_3
+    };
+    let unit = |(at, bytes)| {
+        let at = NonNull::new(at as *mut u8)?;
+        // SAFETY: the system description maps the registers here, as device memory, and this is their one owner.
+        Some(unsafe { MmioRegisters::new(at, bytes as u32) })
+    };
+    at.into_iter().zip(bytes).filter_map(unit).collect()
 }
 
 /// The page of a fault ring, mapped where the policy says.

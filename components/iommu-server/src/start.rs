@@ -146,6 +146,14 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             policy.grants.len(),
             server.core.area_capacity(),
         );
+        let promised: u64 = policy.clients.iter().map(|client| u64::from(client.frames)).sum();
+        if promised > u64::from(free) {
+            _ = writeln!(
+                log,
+                "the clients are promised {promised} table frames, more than are free: lower their quotas, or make \
+                 the region of the tables larger"
+            );
+        }
         Ok(server)
     }
 

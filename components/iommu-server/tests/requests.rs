@@ -259,6 +259,17 @@ fn messages_that_are_no_request_are_refused() {
 }
 
 #[test]
+fn a_promise_of_more_frames_than_are_free_is_said() {
+    let free = World::new().server.frame_counts().1;
+    let log = |frames| {
+        World::with_policy(&policy_with(|p| (p.clients[0].frames, p.clients[1].frames) = (frames, 1))).log
+    };
+    assert!(!log(free - 1).contains("promised"));
+    let promised = format!("the clients are promised {} table frames, more than are free", free + 1);
+    assert!(log(free).contains(&promised), "{}", log(free));
+}
+
+#[test]
 fn a_policy_that_does_not_fit_stops_the_start() {
     let refused = |bytes: Vec<u8>| start(&Bench::new(Config::default()), &bytes).map(|_| ()).unwrap_err();
     let policy = |change: fn(&mut PolicyParts)| refused(policy_with(change));

@@ -152,7 +152,7 @@ impl Call for Server<'_, '_> {
         let answer: Vec<u64> = match how & 0xf0 {
             0x00..=0x20 => vec![1],
             0x30..=0x40 => vec![0],
-            0x50..=0x60 => vec![u64::from(how & 1), 0x10 + u64::from(how & 3)],
+            0x50..=0x60 => vec![u64::from(how & 3), 0x10 + u64::from(how >> 2 & 3)],
             0x70 => vec![0, 0],
             _ => (0..how & 7).map(|_| input.number()).collect(),
         };
@@ -161,8 +161,11 @@ impl Call for Server<'_, '_> {
         match (request, &*answer) {
             (ServerRequest::IsAttached { stream }, [1]) if ok => self.attached = Some(stream),
             (ServerRequest::NextWithdrawn, [0, _]) if ok => self.withdrawn.ended = true,
-            (ServerRequest::NextWithdrawn, [1, stream]) if ok => {
-                self.withdrawn.streams.extend(u32::try_from(*stream));
+            (ServerRequest::NextWithdrawn, [count @ (1 | 2), stream]) if ok => {
+                if let Ok(stream) = u32::try_from(*stream) {
+                    self.withdrawn.streams.push(stream);
+                    self.withdrawn.ended = *count == 1;
+                }
             }
             _ => {}
         }

@@ -6,7 +6,8 @@ use std::fmt;
 
 use iommu_client::Call;
 use iommu_core::Storage;
-use iommu_model::smmu_v3::{Bench, Config};
+use iommu_hal::{Registers, StreamId, TableMemory};
+use iommu_model::{VirtualClock, intel_vtd, smmu_v3};
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{ClientIndex, DeviceIndex, RegionSlot, Request, Status, VERSION, Words, pci};
 use iommu_server::{
@@ -29,6 +30,8 @@ use crate::{
     input::Input,
     server::{Nowhere, Page, aligned},
 };
+
+const TABLE_BYTES: u64 = 0x4_0000;
 
 /// The body.
 pub fn run(bytes: &[u8]) {
@@ -53,9 +56,36 @@ fn servers(blob: &[u8]) {
         Ok(policy) => policy,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
+    // A board is what its policy says; the model of another kind of unit would refuse the driver's accesses.
+    match policy.units.first().map(|unit| unit.kind) {
+        Some(server::KIND_INTEL_VTD) => {
+            let bench =
+                intel_vtd::Bench::new(intel_vtd::Config { table_bytes: TABLE_BYTES, ..Default::default() });
+            over(blob, bench.ports(), |stream| {
+                bench.dma_write(StreamId(stream), 0x1000, &[0; 8]).expect_err("nothing is mapped");
+            });
+        }
+        _ => {
+            let bench = smmu_v3::Bench::new(smmu_v3::Config {
+                table_bytes: TABLE_BYTES,
+                event_queue_lg2: 2,
+                ..Default::default()
+            });
+            over(blob, bench.ports(), |stream| {
+                bench.inject_event([u64::from(stream) << 32 | 0x10, 0, 0x1000, 0])
+            });
+        }
+    }
+}
+
+/// Starts a server over a board and asks it of everything that the policy names; `fault` has a device's fault recorded.
+fn over<R: Registers, M: TableMemory>(
+    blob: &[u8],
+    (registers, memory, clock): (R, M, VirtualClock),
+    mut fault: impl FnMut(u32),
+) {
+    let policy = Policy::parse(blob).expect("it was good");
     let (clients, wards) = (policy.clients.len(), policy.wards.len());
-    let bench = Bench::new(Config { table_bytes: 0x4_0000, event_queue_lg2: 2, ..Config::default() });
-    let (registers, memory, clock) = bench.ports();
     // Region 30 ends where addresses do, region 31 has none.
     let mut region_paddrs =
         core::array::from_fn::<_, MAX_REGIONS, _>(|number| 0x8000_0000 + ((number as u64) << 24));
@@ -82,7 +112,6 @@ fn servers(blob: &[u8]) {
         Request::Hold { client: ClientIndex(0), deadline_ms: 0 },
         Request::Reset,
     ];
-    let policy = Policy::parse(blob).expect("it was good");
     let channels = policy.clients.iter().map(|client| client.channel);
     let channels = channels
         .chain(policy.supervisors.iter().map(|of| of.channel))
@@ -97,8 +126,7 @@ fn servers(blob: &[u8]) {
         }
     }
     for device in policy.devices.iter().filter(|device| device.client < clients as u8) {
-        let record = [u64::from(device.stream) << 32 | 0x10, 0, 0x1000, 0];
-        (0..3).for_each(|_| bench.inject_event(record));
+        (0..3).for_each(|_| fault(device.stream));
     }
     let steps = (0..1000).find(|_| !started.work(&mut Nowhere).more);
     assert!(steps.is_some(), "the server's own work comes to no end");

@@ -1,4 +1,4 @@
-//! The rules of a policy: names, units and clients.
+//! The rules of a policy: names, tables and clients.
 
 use iommu_protocol::ring;
 use iommu_server::policy::{MAX_AREAS, MAX_CLIENT_DEVICES, MAX_CLIENT_GRANTS, MAX_CLIENTS, MAX_GRANTS};
@@ -6,35 +6,13 @@ use toml::Spanned;
 
 use super::{
     Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, pci, roles,
-    supervisors,
+    supervisors, units,
 };
 use crate::{
     board::Board,
     refusal::Refusal,
     sdf::{PAGE_BYTES, Perms, System},
 };
-
-/// A kind of unit that the server knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnitKind {
-    /// The policy's name of it.
-    pub name: &'static str,
-    /// The blob's number of it.
-    pub number: u32,
-    /// Bytes of its registers.
-    bytes: u64,
-}
-
-/// The kinds of units that the server knows.
-const UNIT_KINDS: [UnitKind; 2] = [
-    // Two pages of 64 KiB (Arm IHI 0070, section 6.1).
-    UnitKind { name: "arm-smmu-v3", number: iommu_server::policy::KIND_ARM_SMMU_V3, bytes: 0x2_0000 },
-    // One page (Intel D51397, section 11.4).
-    UnitKind { name: "intel-vtd", number: iommu_server::policy::KIND_INTEL_VTD, bytes: 0x1000 },
-];
-
-/// The symbol that tells the server where its unit's registers are; it has one, so there is one unit.
-const REGISTERS_SYMBOL: &str = "unit_registers";
 
 /// The symbols that tell the server where its tables are.
 const TABLES_SYMBOLS: [&str; 3] = ["tables", "tables_bytes", "tables_paddr"];
@@ -47,8 +25,8 @@ pub(super) struct Context<'a> {
     pub server: usize,
     /// The region of the server's tables.
     pub tables: usize,
-    /// The unit's registers.
-    pub registers: usize,
+    /// The units' registers, in the policy's order.
+    pub registers: Vec<usize>,
     /// The PCI host and the region of its configuration space.
     pub pci_host: Option<(usize, usize)>,
 }
@@ -65,7 +43,7 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
         let name = source.pci_host.as_ref().unwrap_or(&source.server);
         return Err(policy.refuse(name, "the PCI host must be another protection domain than the server"));
     }
-    let (unit_kind, registers) = unit(policy, system, board, server)?;
+    let (units, registers) = units::check(policy, system, board, server)?;
     let tables = tables(policy, system, server)?;
     let server_blob = blob_region(policy, system, &source.server, server, SERVER_BLOB)?;
     let (pci_host, host_blob) = match (pci_host, &source.pci_host) {
@@ -103,7 +81,7 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
     };
     calls::check(&context, &clients)?;
     children::check(&context)?;
-    let checked = Checked { server, server_blob, pci_host, units: vec![unit_kind], clients, supervisors };
+    let checked = Checked { server, server_blob, pci_host, units, clients, supervisors };
     let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
     if needed as u64 > region.bytes {
         return Err(policy.refuse(
@@ -201,58 +179,6 @@ pub(super) fn alone(
         )),
         None => Ok(()),
     }
-}
-
-/// The unit's kind and the region of its registers.
-fn unit(
-    policy: &Policy,
-    system: &System,
-    board: &Board,
-    server: usize,
-) -> Result<(UnitKind, usize), Refusal> {
-    let units = &policy.source.unit;
-    let Some(unit) = units.first() else {
-        return Err(policy.refuse(&policy.source.server, "the policy has no [[unit]]; add the IOMMU"));
-    };
-    if let Some(second) = units.get(1) {
-        return Err(policy.refuse(
-            second,
-            format!("the server has the symbol '{REGISTERS_SYMBOL}' for one unit only; remove this one"),
-        ));
-    }
-    let super::Unit { kind, registers, size, .. } = unit.get_ref();
-    let Some(known) = UNIT_KINDS.into_iter().find(|known| known.name == kind.get_ref()) else {
-        let names = UNIT_KINDS.map(|known| format!("'{}'", known.name)).join(" and ");
-        return Err(
-            policy.refuse(kind, format!("unknown kind '{}'; the server knows {names}", kind.get_ref()))
-        );
-    };
-    let region = find_region(policy, system, registers, size.as_ref())?;
-    let of = &system.regions[region];
-    let device = of.fixed().is_some_and(|range| !board.memory.ram.meets(range));
-    if !device || of.bytes < known.bytes {
-        return Err(policy.refuse(
-            registers,
-            format!(
-                "'{}' must be device registers: a phys_addr outside RAM, {:#x} bytes or more",
-                of.name, known.bytes
-            ),
-        ));
-    }
-    let map = system.pds[server].map_of(region).filter(|map| map.perms.write && !map.cached);
-    let named = system.pds[server].setvar(REGISTERS_SYMBOL);
-    if map.is_none() || map.map(|map| map.vaddr) != named.and_then(|setvar| setvar.number()) {
-        return Err(policy.refuse(
-            registers,
-            format!(
-                "the server must map '{}' with perms=\"rw\", cached=\"false\" and \
-                setvar_vaddr=\"{REGISTERS_SYMBOL}\"",
-                of.name
-            ),
-        ));
-    }
-    alone(policy, system, registers, region, &[server])?;
-    Ok((known, region))
 }
 
 fn tables(policy: &Policy, system: &System, server: usize) -> Result<usize, Refusal> {

@@ -41,8 +41,8 @@ fn grant(context: &Context<'_>, spanned: &Spanned<Grant>, pd: usize) -> Result<C
     if region == context.tables {
         return refuse("holds the server's tables; a device must not reach them".into());
     }
-    if region == context.registers {
-        return refuse("holds the IOMMU's registers; a device must not reach them".into());
+    if context.registers.contains(&region) {
+        return refuse("holds an IOMMU's registers; a device must not reach them".into());
     }
     if of.fixed().is_some_and(|range| !context.board.memory.ram.holds(range)) {
         return refuse("is device registers, not RAM; a device must not reach them".into());

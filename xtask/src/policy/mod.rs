@@ -19,9 +19,11 @@ mod grants;
 mod pci;
 mod roles;
 mod supervisors;
+mod units;
 
-pub use check::{UnitKind, check};
+pub use check::check;
 pub use compile::compile;
+pub use units::UnitKind;
 
 /// The prefill file that the builder generates for the server.
 pub const SERVER_BLOB: &str = "iommu_policy.bin";
