@@ -28,17 +28,13 @@ pub(crate) struct Client {
     pub(crate) account: Account,
     pub(crate) grants: [Grant; MAX_GRANTS],
     pub(crate) devices: heapless::Vec<Device, MAX_DEVICES>,
-    /// By [`SpaceId`] less one: the space's slot plus one, or 0; with [`RESTRICTED`] for a space in which some
-    /// places are reserved or not allowed.
+    /// By [`SpaceId`] less one: the space's slot plus one, or 0.
     spaces: [u8; MAX_SPACES_PER_CLIENT],
     /// How far [`Core::sweep`](crate::Core::sweep) has come.
     pub(crate) sweep: Place,
 }
 
-/// A bit of a name that is none of a slot.
-const RESTRICTED: u8 = 0x80;
-
-const _: () = assert!(MAX_SPACES < RESTRICTED as usize);
+const _: () = assert!(MAX_SPACES < u8::MAX as usize);
 
 /// Where a walk over all of a client's spaces goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,20 +62,11 @@ impl Client {
         sweep: Place::START,
     };
 
-    /// The slot of the space that the client calls `id`, where nothing is reserved and everything is allowed.
-    #[inline]
-    pub(crate) fn plain_space(&self, id: SpaceId) -> Option<SpaceSlot> {
-        match self.spaces.get(usize::from(id.0).wrapping_sub(1)) {
-            Some(&name) if (1..RESTRICTED).contains(&name) => Some(SpaceSlot(name - 1)),
-            _ => None,
-        }
-    }
-
     /// The slot of the space that the client calls `id`.
     #[inline]
     pub(crate) fn space(&self, id: SpaceId) -> Result<SpaceSlot, Refusal> {
         match self.spaces.get(usize::from(id.0).wrapping_sub(1)) {
-            Some(&name) if name != 0 => Ok(SpaceSlot((name & !RESTRICTED) - 1)),
+            Some(&name) if name != 0 => Ok(SpaceSlot(name - 1)),
             _ => Err(Refusal::NoSuchSpace(id)),
         }
     }
@@ -92,12 +79,6 @@ impl Client {
     /// Makes `id` name `slot`, or nothing.
     pub(crate) fn name(&mut self, id: SpaceId, slot: Option<SpaceSlot>) {
         self.spaces[usize::from(id.0) - 1] = slot.map_or(0, |slot| slot.0 + 1);
-    }
-
-    /// Says whether places in the space `id`, which there is, are reserved or not allowed.
-    pub(crate) fn restrict(&mut self, id: SpaceId, restricted: bool) {
-        let name = &mut self.spaces[usize::from(id.0) - 1];
-        *name = *name & !RESTRICTED | if restricted { RESTRICTED } else { 0 };
     }
 
     /// The client's spaces: bit n for one with id n.
@@ -157,17 +138,5 @@ mod tests {
         }
         assert_eq!((client.free_name(), client.any_space()), (Some(SpaceId(2)), Some(SpaceId(1))));
         assert_eq!(client.space_ids(), (1 << (MAX_SPACES_PER_CLIENT + 1)) - 0b111 + 1);
-    }
-
-    #[test]
-    fn a_restricted_space_keeps_its_name_and_is_not_plain() {
-        let mut client = Client::NEW;
-        client.name(SpaceId(1), Some(SpaceSlot(MAX_SPACES as u8 - 1)));
-        assert_eq!(client.plain_space(SpaceId(1)), Some(SpaceSlot(63)));
-        client.restrict(SpaceId(1), true);
-        assert_eq!((client.plain_space(SpaceId(1)), client.space(SpaceId(1))), (None, Ok(SpaceSlot(63))));
-        client.restrict(SpaceId(1), false);
-        assert_eq!(client.plain_space(SpaceId(1)), Some(SpaceSlot(63)));
-        assert_eq!((client.plain_space(SpaceId(0)), client.plain_space(SpaceId(2))), (None, None));
     }
 }

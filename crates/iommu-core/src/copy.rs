@@ -212,7 +212,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             if !aperture.covers(range) {
                 return Err(Refusal::Reserved { range, aperture });
             }
-            self.clear_of_reserved(client, slot, Some(range))?;
+            self.clear_of_reserved(client, slot, range)?;
             if let Some(index) = space.tree.lowest_in(&self.areas, range) {
                 return Err(Refusal::Overlap(self.areas[index as usize].range()));
             }

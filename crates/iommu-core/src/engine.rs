@@ -228,7 +228,7 @@ impl<'a, U: Unit, M: TableMemory, C: Clock> Core<'a, U, M, C> {
         frames.release(root);
         spaces.put(slot, id, table, clean);
         owner.name(id, Some(slot));
-        owner.restrict(id, geometry.format.untranslated().is_some());
+        self.refresh(client, slot);
         Ok((id, geometry))
     }
 

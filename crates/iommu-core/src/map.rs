@@ -53,10 +53,7 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let MapRequest { rights, offset, length, .. } = *request;
         let Self { areas, frames, clients, spaces, hardware, .. } = self;
         let owner = &mut clients[client.number()];
-        let Some(slot) = owner.plain_space(request.space) else {
-            return self.map_restricted(client, request);
-        };
-        let space = spaces.get_mut(slot);
+        let space = spaces.get_mut(owner.space(request.space)?);
         let grant = owner.grant(request.slot)?;
         grant.check(request.generation, offset, length, rights)?;
         let pa = grant.address(offset);
@@ -70,11 +67,11 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             return Err(Refusal::ZeroLength);
         }
         let geometry = space.table.geometry();
-        let aperture = geometry.aperture();
+        let open = space.open;
         let given = if fixed {
             let range = IovaRange::from_length(iova, length).ok_or(Refusal::Overflow { first: iova })?;
-            if !aperture.covers(range) {
-                return Err(Refusal::Reserved { range, aperture });
+            if !open.covers(range) {
+                return self.map_elsewhere(client, request);
             }
             Some(range)
         } else {
@@ -97,10 +94,11 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
             Some(range) => range,
             None => {
                 let align = alignment(geometry.page_sizes, length, pa);
-                let none = Refusal::NoSpace { length, align };
-                let within = IovaRange::new(GRANULE, aperture.last()).ok_or(none)?;
-                let iova = space.tree.first_fit(areas, within, length, align).ok_or(none)?;
-                let range = IovaRange::from_length(iova, length).ok_or(none)?;
+                let within = IovaRange::new(open.first().max(GRANULE), open.last());
+                let fit = within.and_then(|within| space.tree.first_fit(areas, within, length, align));
+                let Some(range) = fit.and_then(|iova| IovaRange::from_length(iova, length)) else {
+                    return self.map_elsewhere(client, request);
+                };
                 let place = space.tree.locate(areas, range);
                 assert!(place.is_ok(), "the place is free");
                 range

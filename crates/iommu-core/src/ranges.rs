@@ -1,11 +1,10 @@
 //! Where a space may map: reserved ranges of its devices, and allowed ranges.
 
 use iommu_hal::{Clock, IovaRange, TableMemory, Unit};
-use iommu_pgtable::expressible;
 
 use crate::engine::ConfigError;
 use crate::map::{GRANULE, alignment};
-use crate::space::SpaceSlot;
+use crate::space::{Space, SpaceSlot};
 use crate::{ClientId, Core, MAX_ALLOWED, MapRequest, Progress, Refusal, SpaceId};
 
 /// One of the ranges of a space that are not reserved.
@@ -106,36 +105,38 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Ok(())
     }
 
-    /// MAP into a space that is not plain: keeps clear of what is reserved, finds a place in what is allowed.
+    /// MAP outside the range of the space that is [open](crate::space::Space::open): keeps clear of what is reserved,
+    /// finds a place in what is allowed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn map_restricted(
+    pub(crate) fn map_elsewhere(
         &mut self,
         client: ClientId,
         request: &MapRequest,
     ) -> Result<Progress, Refusal> {
         let owner = &self.clients[client.number()];
         let slot = owner.space(request.space)?;
-        let MapRequest { rights, offset, length, .. } = *request;
-        let grant = owner.grant(request.slot)?;
-        grant.check(request.generation, offset, length, rights)?;
+        let space = self.spaces.get(slot);
+        let geometry = space.table.geometry();
+        let aperture = geometry.aperture();
+        let length = request.length;
         let mut placed = *request;
-        // What is wrong otherwise, MAP itself finds; it comes before what is looked for here.
-        let fixed = request.fixed || request.resume;
-        let iova = if fixed { request.iova } else { 0 };
-        let sound = length != 0 && (iova | offset | length).is_multiple_of(GRANULE);
-        let geometry = *self.spaces.get(slot).table.geometry();
-        if fixed {
-            let range = IovaRange::from_length(iova, length).filter(|_| sound);
-            self.clear_of_reserved(client, slot, range.filter(|range| geometry.aperture().covers(*range)))?;
-        } else if sound && !rights.is_none() && expressible(geometry.format, rights) {
-            let align = alignment(geometry.page_sizes, length, grant.address(offset));
-            placed.iova = self.place(client, slot, length, align)?;
+        // MAP itself has found nothing wrong so far.
+        if request.fixed || request.resume {
+            let first = request.iova;
+            let range = IovaRange::from_length(first, length).ok_or(Refusal::Overflow { first })?;
+            if !aperture.covers(range) {
+                return Err(Refusal::Reserved { range, aperture });
+            }
+            self.clear_of_reserved(client, slot, range)?;
+        } else {
+            let pa = owner.grant(request.slot)?.address(request.offset);
+            placed.iova = self.place(client, slot, length, alignment(geometry.page_sizes, length, pa))?;
             placed.fixed = true;
         }
-        self.clients[client.number()].restrict(request.space, false);
+        let open = core::mem::replace(&mut self.spaces.get_mut(slot).open, aperture);
         let mapped = self.map(client, &placed);
-        self.clients[client.number()].restrict(request.space, true);
+        self.spaces.get_mut(slot).open = open;
         mapped
     }
 
@@ -144,9 +145,8 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         &self,
         client: ClientId,
         slot: SpaceSlot,
-        range: Option<IovaRange>,
+        range: IovaRange,
     ) -> Result<(), Refusal> {
-        let Some(range) = range else { return Ok(()) };
         match self.reserved(client, slot).find(|reserved| reserved.overlaps(range)) {
             Some(reserved) => Err(Refusal::ReservedByDevice { range, reserved }),
             None => Ok(()),
@@ -179,12 +179,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         Err(none)
     }
 
-    /// Sees anew whether the space in `slot` is plain.
+    /// Sees anew which range of the space in `slot` is open.
     pub(crate) fn refresh(&mut self, client: ClientId, slot: SpaceSlot) {
-        let restricted =
-            !self.spaces.get(slot).allowed.is_empty() || self.reserved(client, slot).next().is_some();
-        let id = self.spaces.get(slot).id;
-        self.clients[client.number()].restrict(id, restricted);
+        let space = self.spaces.get(slot);
+        let aperture = space.table.geometry().aperture();
+        let all = Some(aperture).filter(|_| space.allowed.is_empty());
+        let open = all.and_then(|all| self.free_piece(client, slot, all)).unwrap_or(Space::CLOSED);
+        self.spaces.get_mut(slot).open = open;
     }
 
     /// The reserved ranges of the space in `slot`: what its units never translate, and those of `client`'s devices that

@@ -52,6 +52,9 @@ pub(crate) struct Space {
     pub(crate) unsure: bool,
     /// Frames taken out by requests whose invalidation failed.
     pub(crate) quarantine: StaleFrames,
+    /// The lowest range in which nothing is reserved and everything is allowed, and where a MAP thus needs to look for
+    /// neither; [`Space::CLOSED`] if there is none.
+    pub(crate) open: IovaRange,
     /// Where what has no fixed place may be placed, upwards; anywhere if empty.
     pub(crate) allowed: Ranges,
     /// A list of such ranges that is being made.
@@ -62,6 +65,12 @@ pub(crate) struct Space {
 pub(crate) type Ranges = heapless::Vec<IovaRange, MAX_ALLOWED>;
 
 impl Space {
+    /// Holds no page.
+    pub(crate) const CLOSED: IovaRange = match IovaRange::new(0, 0) {
+        Some(range) => range,
+        None => unreachable!(),
+    };
+
     /// What a stream is pointed at.
     pub(crate) fn binding(&self) -> Binding {
         Binding { tag: self.tag, geometry: *self.table.geometry(), root: self.table.root() }
@@ -101,6 +110,7 @@ impl Spaces {
             cached: UnitSet::EMPTY,
             unsure: false,
             quarantine: StaleFrames::EMPTY,
+            open: Space::CLOSED,
             allowed: Ranges::new(),
             staged: Ranges::new(),
         };

@@ -38,6 +38,11 @@ fn what_a_device_reserves_is_not_mapped_while_it_is_attached() {
     request(&mut core, &machine, |core| core.unmap(A, id, DOORBELL, DOORBELL + 0xfff)).unwrap();
     request(&mut core, &machine, |core| core.attach(A, id, 0)).unwrap();
     let reserved = range(DOORBELL, DOORBELL + 0xfff);
+    assert_eq!(
+        space(&core, A, id).open,
+        range(0, DOORBELL - 1),
+        "short as far as the first that is reserved"
+    );
     for (iova, length) in [(DOORBELL, PAGE), (DOORBELL - PAGE, 2 * PAGE), (DOORBELL - MIB, 2 * MIB)] {
         let refusal = Refusal::ReservedByDevice { range: range(iova, iova + length - 1), reserved };
         assert_eq!(request(&mut core, &machine, |core| core.map(A, &at(iova, length))), Err(refusal));
@@ -64,7 +69,7 @@ fn what_a_device_reserves_is_not_mapped_while_it_is_attached() {
     core.map(B, &fixed(bobs, DOORBELL, 0, PAGE)).unwrap();
     request(&mut core, &machine, |core| core.detach(A, 0)).unwrap();
     request(&mut core, &machine, |core| core.map(A, &at(DOORBELL, PAGE))).expect("detached");
-    assert!(core.clients[A.number()].plain_space(id).is_some(), "and the short way again");
+    assert_eq!(space(&core, A, id).open, STAGE2.aperture(), "and the short way again");
 }
 
 #[test]
@@ -214,7 +219,9 @@ fn reserved_ranges_may_meet_each_other_and_fill_everything() {
     core.attach(A, id, 1).unwrap();
     assert_eq!(core.usable(A, id, 0), Ok(Usable { range: range(0, 0x4fff), count: 2 }));
     assert_eq!(core.usable(A, id, 1), Ok(Usable { range: range(0xa000, 0x1f_ffff), count: 2 }));
+    core.detach(A, 1).unwrap();
     core.add_reserved(A, 1, range(0, 0x1f_ffff)).unwrap();
+    core.attach(A, id, 1).unwrap();
     assert_eq!(core.usable(A, id, 0), Err(Refusal::NoSuchEntry(0)));
     let none = Refusal::NoSpace { length: PAGE, align: PAGE };
     assert_eq!(core.map(A, &any(id, 0, PAGE)), Err(none));
