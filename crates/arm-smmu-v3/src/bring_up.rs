@@ -3,7 +3,8 @@
 use core::fmt;
 
 use iommu_hal::{
-    Carver, Clock, Format, OutOfTableMemory, PhysAddr, Registers, StreamId, TableMemory, UnitError, poll,
+    Carver, Clock, Format, OutOfTableMemory, PhysAddr, REGISTER_LIMIT_NS, Registers, StreamId,
+    StreamListError, TableMemory, UnitError, poll,
 };
 
 use crate::{
@@ -20,11 +21,7 @@ use crate::{
     },
     stream_table::StreamTable,
     unit::SmmuV3,
-    wait::REGISTER_LIMIT_NS,
 };
-
-/// The most streams that can be attached.
-pub const MAX_STREAMS: usize = 64;
 
 /// Base-2 logarithm of the entries of the command queue, where the unit allows as many: one frame.
 const COMMANDS_LOG2: u8 = 8;
@@ -44,7 +41,7 @@ pub enum Stage {
 /// What bring-up is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Config<'a> {
-    /// The streams that can be attached later; each gets its entry now. At most [`MAX_STREAMS`].
+    /// The streams that can be attached later; each gets its entry now. At most [`MAX_STREAMS`](iommu_hal::MAX_STREAMS).
     pub streams: &'a [StreamId],
     /// The stage to prefer for new address spaces; `None` for stage 2 where the unit has it, else stage 1.
     pub stage: Option<Stage>,
@@ -73,17 +70,8 @@ pub enum BringUpError {
     NoSuchStage(Stage),
     /// The table memory is too small.
     OutOfTableMemory(OutOfTableMemory),
-    /// More streams were named than [`MAX_STREAMS`].
-    TooManyStreams,
-    /// A stream was named twice.
-    StreamTwice(StreamId),
-    /// A stream was named that the unit cannot have.
-    StreamTooLarge {
-        /// The stream.
-        stream: StreamId,
-        /// Bits of this unit's StreamIDs.
-        sid_bits: u8,
-    },
+    /// The streams that were named.
+    Streams(StreamListError),
     /// A stream's entry did not read back as abort.
     EntryNotKept(StreamId),
 }
@@ -106,6 +94,12 @@ impl From<OutOfTableMemory> for BringUpError {
     }
 }
 
+impl From<StreamListError> for BringUpError {
+    fn from(error: StreamListError) -> Self {
+        Self::Streams(error)
+    }
+}
+
 impl fmt::Display for BringUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,11 +114,7 @@ impl fmt::Display for BringUpError {
             Self::OutOfTableMemory(OutOfTableMemory { asked, left }) => {
                 write!(f, "the table memory is too small: {asked:#x} bytes needed, {left:#x} left")
             }
-            Self::TooManyStreams => write!(f, "more than {MAX_STREAMS} streams are configured"),
-            Self::StreamTwice(stream) => write!(f, "stream {:#x} is configured twice", stream.0),
-            Self::StreamTooLarge { stream, sid_bits } => {
-                write!(f, "stream {:#x} is configured, but StreamIDs have {sid_bits} bits", stream.0)
-            }
+            Self::Streams(error) => error.fmt(f),
             Self::EntryNotKept(stream) => {
                 write!(f, "the entry of stream {:#x} does not read back: is the table memory RAM?", stream.0)
             }
@@ -165,9 +155,9 @@ impl<R: Registers> SmmuV3<R> {
         let snoops = features.idr0().cohacc();
         let commands_log2 = features.idr1().cmdqs().min(COMMANDS_LOG2);
         let events_log2 = features.idr1().eventqs().min(EVENTS_LOG2);
-        let events_at = take_queue(memory, carver, EVENT_BYTES << events_log2)?;
+        let events_at = carver.take_zeroed(memory, EVENT_BYTES << events_log2, true)?;
         let table = StreamTable::carve(&features, memory, carver, config.streams, config.record_unknown)?;
-        let commands_at = take_queue(memory, carver, COMMAND_BYTES << commands_log2)?;
+        let commands_at = carver.take_zeroed(memory, COMMAND_BYTES << commands_log2, true)?;
         memory.publish();
 
         let report = Report {
@@ -336,16 +326,4 @@ fn choose_format(features: &Features, stage: Option<Stage>) -> Result<Format, Br
         Some(stage) if !features.has(format) => Err(BringUpError::NoSuchStage(stage)),
         _ => Ok(format),
     }
-}
-
-/// Takes a zeroed queue, aligned to its size (IHI 0070, 6.3.25).
-fn take_queue<M: TableMemory>(
-    memory: &mut M,
-    carver: &mut Carver,
-    bytes: u64,
-) -> Result<PhysAddr, OutOfTableMemory> {
-    let at = carver.take(bytes, bytes.next_power_of_two())?;
-    memory.zero(at, bytes);
-    memory.clean(at, bytes);
-    Ok(at)
 }

@@ -20,13 +20,11 @@ mod report;
 pub mod spec;
 mod stream_table;
 mod unit;
-mod wait;
 
-pub use bring_up::{BringUpError, Config, MAX_STREAMS, Stage};
+pub use bring_up::{BringUpError, Config, Stage};
 pub use errors::{ErrorCounts, ErrorReport};
 pub use events::decode;
 pub use features::Features;
 pub use invalidate::{MAX_INVALIDATE_COMMANDS, MAX_PAGE_COMMANDS};
 pub use report::{Report, SelfTest};
 pub use unit::SmmuV3;
-pub use wait::{QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, SYNC_LIMIT_NS};

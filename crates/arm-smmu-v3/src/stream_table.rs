@@ -1,10 +1,10 @@
 //! The stream table's shape and the entries of the streams that may be attached.
 
 use heapless::Vec;
-use iommu_hal::{Carver, FRAME_BYTES, OutOfTableMemory, PhysAddr, StreamId, TableMemory};
+use iommu_hal::{Carver, MAX_STREAMS, OutOfTableMemory, PhysAddr, StreamId, TableMemory, in_order};
 
 use crate::{
-    bring_up::{BringUpError, MAX_STREAMS},
+    bring_up::BringUpError,
     entries::ABORT,
     features::Features,
     spec::{
@@ -58,18 +58,8 @@ impl StreamTable {
         record_unknown: bool,
     ) -> Result<Self, BringUpError> {
         let sid_bits = features.idr1().sidsize();
-        let mut streams = Vec::new();
-        for &id in ids {
-            if u64::from(id.0) >> sid_bits != 0 {
-                return Err(BringUpError::StreamTooLarge { stream: id, sid_bits });
-            }
-            let stream = Stream { id, entry: PhysAddr(0), contexts: PhysAddr(0) };
-            // In order at once: a sort would be more code than the whole of this.
-            let Err(place) = streams.binary_search_by_key(&id, |stream: &Stream| stream.id) else {
-                return Err(BringUpError::StreamTwice(id));
-            };
-            streams.insert(place, stream).map_err(|_| BringUpError::TooManyStreams)?;
-        }
+        let place = |id| Stream { id, entry: PhysAddr(0), contexts: PhysAddr(0) };
+        let streams: Vec<Stream, MAX_STREAMS> = in_order(ids, sid_bits)?.into_iter().map(place).collect();
 
         // Streams above the highest one named have no entry and abort (C_BAD_STREAMID).
         let highest = streams.last().map_or(0, |stream| stream.id.0);
@@ -81,10 +71,10 @@ impl StreamTable {
                 .with_split(SPLIT)
                 .with_log2size(named_bits.max(SPLIT));
             let bytes = L1_DESCRIPTOR_BYTES << (config.log2size() - SPLIT);
-            Self { base: take_zeroed(memory, carver, bytes)?, config, streams }
+            Self { base: carver.take_zeroed(memory, bytes, true)?, config, streams }
         } else {
             let config = StrtabBaseCfg::new().with_log2size(named_bits);
-            let base = take_zeroed(memory, carver, STE_BYTES << named_bits)?;
+            let base = carver.take_zeroed(memory, STE_BYTES << named_bits, true)?;
             let table = Self { base, config, streams };
             table.fill(memory, base, 0, 1 << named_bits, record_unknown);
             table
@@ -99,7 +89,7 @@ impl StreamTable {
             };
         }
         if features.idr0().s1p() && !table.streams.is_empty() {
-            let first = take_zeroed(memory, carver, table.streams.len() as u64 * CONTEXT_BYTES)?;
+            let first = carver.take_zeroed(memory, table.streams.len() as u64 * CONTEXT_BYTES, true)?;
             for (index, stream) in table.streams.iter_mut().enumerate() {
                 stream.contexts = PhysAddr(first.0 + index as u64 * CONTEXT_BYTES);
             }
@@ -123,7 +113,7 @@ impl StreamTable {
         let descriptor_at = PhysAddr(self.base.0 + u64::from(id >> SPLIT) * L1_DESCRIPTOR_BYTES);
         let mut descriptor = L1Descriptor::from(memory.read(descriptor_at));
         if descriptor.span() == 0 {
-            let level_2 = take_zeroed(memory, carver, STE_BYTES << SPLIT)?;
+            let level_2 = carver.take_zeroed(memory, STE_BYTES << SPLIT, true)?;
             self.fill(memory, level_2, id >> SPLIT << SPLIT, 1 << SPLIT, record_unknown);
             descriptor = L1Descriptor::new().with_span(SPLIT + 1).with_l2ptr_6(level_2.0 >> 6);
             memory.write(descriptor_at, descriptor.into());
@@ -149,17 +139,4 @@ impl StreamTable {
         }
         memory.clean(at, u64::from(count) * STE_BYTES);
     }
-}
-
-/// Takes `bytes` of zeroes aligned to their size, as tables must be (IHI 0070, 6.3.23).
-fn take_zeroed<M: TableMemory>(
-    memory: &mut M,
-    carver: &mut Carver,
-    bytes: u64,
-) -> Result<PhysAddr, OutOfTableMemory> {
-    let bytes = bytes.next_multiple_of(FRAME_BYTES);
-    let at = carver.take(bytes, bytes.next_power_of_two())?;
-    memory.zero(at, bytes);
-    memory.clean(at, bytes);
-    Ok(at)
 }

@@ -1,8 +1,8 @@
 //! The unit at work: [`iommu_hal::Unit`] for [`SmmuV3`].
 
 use iommu_hal::{
-    Binding, Clock, Completed, DomainTag, Fault, Format, Geometry, IovaRange, PhysAddr, Registers, StreamId,
-    TableMemory, Unit, UnitError, poll,
+    Binding, COMPLETION_LIMIT_NS, Clock, Completed, DomainTag, Fault, Format, Geometry, IovaRange, PhysAddr,
+    QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, Registers, StreamId, TableMemory, Unit, UnitError, poll,
 };
 
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
         ste::{STE_BYTES, Ste, SteWord0},
     },
     stream_table::{Stream, StreamTable},
-    wait::{QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, SYNC_LIMIT_NS},
 };
 
 /// An SMMUv3 that was brought up.
@@ -132,7 +131,13 @@ impl<R: Registers> SmmuV3<R> {
         clock: &impl Clock,
     ) -> Result<(), UnitError> {
         self.ring(memory);
-        self.wait_for_queue(memory, clock, SYNC_LIMIT_NS, "completion of CMD_SYNC", CommandQueue::drained)
+        self.wait_for_queue(
+            memory,
+            clock,
+            COMPLETION_LIMIT_NS,
+            "completion of CMD_SYNC",
+            CommandQueue::drained,
+        )
     }
 
     #[inline]

@@ -2,9 +2,11 @@
 
 mod common;
 
-use arm_smmu_v3::{BringUpError, Config, MAX_STREAMS, SmmuV3, Stage};
+use arm_smmu_v3::{BringUpError, Config, SmmuV3, Stage};
 use common::{Bare, DATA, PAGE, SMMU, STAGES, TABLES, bare, machine, pattern};
-use iommu_hal::{Carver, Format, PhysAddr, Registers, Rights, StreamId, TableMemory, Unit};
+use iommu_hal::{
+    Carver, Format, MAX_STREAMS, PhysAddr, Registers, Rights, StreamId, StreamListError, TableMemory, Unit,
+};
 use iommu_qtest::{Machine, QemuMemory, QemuRegisters};
 
 /// Where the boot loader of these tests has its tables.
@@ -161,11 +163,14 @@ fn a_wrong_configuration_is_named() {
     let plenty = 4 << 20;
     assert_eq!(bring_up(&[], Some(Stage::Two), plenty), BringUpError::NoSuchStage(Stage::Two));
     let stream = StreamId(1 << 16);
-    assert_eq!(bring_up(&[stream], None, plenty), BringUpError::StreamTooLarge { stream, sid_bits: 16 });
+    assert_eq!(
+        bring_up(&[stream], None, plenty),
+        BringUpError::Streams(StreamListError::TooLarge { stream, bits: 16 })
+    );
     let twice = [StreamId(8), StreamId(3), StreamId(8)];
-    assert_eq!(bring_up(&twice, None, plenty), BringUpError::StreamTwice(StreamId(8)));
+    assert_eq!(bring_up(&twice, None, plenty), BringUpError::Streams(StreamListError::Twice(StreamId(8))));
     let many: Vec<StreamId> = (0..=MAX_STREAMS as u32).map(StreamId).collect();
-    assert_eq!(bring_up(&many, None, plenty), BringUpError::TooManyStreams);
+    assert_eq!(bring_up(&many, None, plenty), BringUpError::Streams(StreamListError::TooMany));
     assert!(matches!(bring_up(&[], None, PAGE), BringUpError::OutOfTableMemory(_)));
     assert!(matches!(bring_up(&[StreamId(1)], None, 0x1_4000), BringUpError::OutOfTableMemory(_)));
     for error in [bring_up(&twice, None, plenty), bring_up(&[], None, PAGE)] {

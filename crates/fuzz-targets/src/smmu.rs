@@ -7,12 +7,12 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use arm_smmu_v3::{
-    Config, REGISTER_LIMIT_NS, SmmuV3, Stage, decode,
+    Config, SmmuV3, Stage, decode,
     spec::{events::EVENT_BYTES, registers::offset},
 };
 use iommu_hal::{
-    Binding, Carver, Clock, DomainTag, Format, Geometry, IovaRange, PhysAddr, Registers, StreamId,
-    TableMemory, Unit, UnitError,
+    Binding, Carver, Clock, DomainTag, Format, Geometry, IovaRange, PhysAddr, REGISTER_LIMIT_NS, Registers,
+    StreamId, TableMemory, Unit, UnitError,
 };
 
 use crate::input::Input;

@@ -2,7 +2,10 @@
 
 use core::fmt;
 
-use iommu_hal::{Carver, Clock, OutOfTableMemory, Registers, StreamId, TableMemory, UnitError, poll};
+use iommu_hal::{
+    Carver, Clock, FRAME_BYTES, OutOfTableMemory, REGISTER_LIMIT_NS, Registers, StreamId, StreamListError,
+    TableMemory, UnitError, poll,
+};
 
 use crate::{
     by_registers,
@@ -14,19 +17,15 @@ use crate::{
     invalidate::Iotlb,
     queue::InvalidationQueue,
     report::{ModeReason, Report, SelfTest},
-    root_table::{RootTable, take_frame},
+    root_table::RootTable,
     spec::registers::{EventControl, FaultStatus, Gcmd, ProtectedMemory, RootAddress, TableMode, offset},
     unit::IntelVtd,
-    wait::REGISTER_LIMIT_NS,
 };
-
-/// The most streams that can be attached.
-pub const MAX_STREAMS: usize = 64;
 
 /// What bring-up is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Config<'a> {
-    /// The requester ids that can be attached later; each gets its entry now. At most [`MAX_STREAMS`].
+    /// The requester ids that can be attached later; each gets its entry now. At most [`MAX_STREAMS`](iommu_hal::MAX_STREAMS).
     pub streams: &'a [StreamId],
     /// Whether faults of streams that are not named are recorded. For finding a wrong requester id; such a device can
     /// keep the fault records full.
@@ -54,12 +53,8 @@ pub enum BringUpError {
     LeftOnIn(TableMode),
     /// The table memory is too small.
     OutOfTableMemory(OutOfTableMemory),
-    /// More streams were named than [`MAX_STREAMS`].
-    TooManyStreams,
-    /// A stream was named twice.
-    StreamTwice(StreamId),
-    /// A stream was named that is no requester id: they have 16 bits.
-    StreamTooLarge(StreamId),
+    /// The streams that were named.
+    Streams(StreamListError),
     /// A stream's entry did not read back as abort.
     EntryNotKept(StreamId),
 }
@@ -79,6 +74,12 @@ impl From<UnitError> for BringUpError {
 impl From<OutOfTableMemory> for BringUpError {
     fn from(error: OutOfTableMemory) -> Self {
         Self::OutOfTableMemory(error)
+    }
+}
+
+impl From<StreamListError> for BringUpError {
+    fn from(error: StreamListError) -> Self {
+        Self::Streams(error)
     }
 }
 
@@ -106,11 +107,7 @@ impl fmt::Display for BringUpError {
             Self::OutOfTableMemory(OutOfTableMemory { asked, left }) => {
                 write!(f, "the table memory is too small: {asked:#x} bytes needed, {left:#x} left")
             }
-            Self::TooManyStreams => write!(f, "more than {MAX_STREAMS} streams are configured"),
-            Self::StreamTwice(stream) => write!(f, "stream {:#x} is configured twice", stream.0),
-            Self::StreamTooLarge(stream) => {
-                write!(f, "stream {:#x} is configured, but requester ids have 16 bits", stream.0)
-            }
+            Self::Streams(error) => error.fmt(f),
             Self::EntryNotKept(stream) => {
                 write!(f, "the entry of stream {:#x} does not read back: is the table memory RAM?", stream.0)
             }
@@ -149,7 +146,7 @@ impl<R: Registers> IntelVtd<R> {
 
         // Before anything can fail for a lesser reason. All zeroes are absent entries in either mode.
         let clean = !features.ecap().c();
-        let barren = take_frame(memory, carver, clean)?;
+        let barren = carver.take_zeroed(memory, FRAME_BYTES, clean)?;
         memory.publish();
         let table_mode = match (left_on, features.has_scalable()) {
             (true, _) => mode_found,
@@ -159,7 +156,11 @@ impl<R: Registers> IntelVtd<R> {
         control.set_root(&mut regs, clock, barren, table_mode)?;
 
         let prepared = choose_mode(&features, left_on, table_mode).and_then(|mode| {
-            Ok((mode, take_frame(memory, carver, clean)?, take_frame(memory, carver, clean)?))
+            Ok((
+                mode,
+                carver.take_zeroed(memory, FRAME_BYTES, clean)?,
+                carver.take_zeroed(memory, FRAME_BYTES, clean)?,
+            ))
         });
         let ((mode, mode_reason), queue_at, status_at) = match prepared {
             Ok(prepared) => prepared,

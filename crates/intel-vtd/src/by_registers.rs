@@ -1,11 +1,10 @@
 //! Invalidation through registers (6.5.1): for units without a queue, which are only made to abort.
 
-use iommu_hal::{Clock, Registers, UnitError, poll};
+use iommu_hal::{Clock, REGISTER_LIMIT_NS, Registers, UnitError, poll};
 
 use crate::{
     features::Features,
     spec::registers::{ContextCommand, IotlbCommand, REGISTER_BYTES, offset},
-    wait::REGISTER_LIMIT_NS,
 };
 
 /// Forgets everything. The invalidation queue is off.

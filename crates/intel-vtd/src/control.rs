@@ -1,11 +1,10 @@
 //! Global commands.
 
-use iommu_hal::{Clock, PhysAddr, Registers, UnitError, poll};
+use iommu_hal::{Clock, PhysAddr, REGISTER_LIMIT_NS, Registers, UnitError, poll};
 
 use crate::{
     features::Features,
     spec::registers::{Gcmd, RootAddress, TableMode, offset},
-    wait::REGISTER_LIMIT_NS,
 };
 
 /// What of GSTS is switched; the rest is done once, or tells of it.

@@ -22,13 +22,11 @@ mod report;
 mod root_table;
 pub mod spec;
 mod unit;
-mod wait;
 
-pub use bring_up::{BringUpError, Config, MAX_STREAMS};
+pub use bring_up::{BringUpError, Config};
 pub use errors::{ErrorCounts, ErrorReport};
 pub use fault_log::decode;
 pub use features::{Features, Mode};
 pub use invalidate::{MAX_INVALIDATE_DESCRIPTORS, MAX_PAGE_DESCRIPTORS};
 pub use report::{ModeReason, Report, SelfTest};
 pub use unit::IntelVtd;
-pub use wait::{COMPLETION_LIMIT_NS, QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS};

@@ -1,10 +1,12 @@
 //! Root, context and PASID tables, and the entries of the streams that may be attached.
 
 use heapless::Vec;
-use iommu_hal::{Carver, FRAME_BYTES, OutOfTableMemory, PhysAddr, StreamId, TableMemory};
+use iommu_hal::{
+    Carver, FRAME_BYTES, MAX_STREAMS, OutOfTableMemory, PhysAddr, StreamId, TableMemory, in_order,
+};
 
 use crate::{
-    bring_up::{BringUpError, MAX_STREAMS},
+    bring_up::BringUpError,
     entries::ABORT,
     features::Mode,
     spec::{
@@ -16,6 +18,9 @@ use crate::{
 
 const _: () = assert!(ROOT_TABLE_BYTES == FRAME_BYTES);
 const _: () = assert!(256 * CONTEXT_BYTES == FRAME_BYTES && 128 * SCALABLE_CONTEXT_BYTES == FRAME_BYTES);
+
+/// Bits of a requester id.
+const REQUESTER_BITS: u8 = 16;
 
 /// A stream that may be attached.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +66,7 @@ struct Ground<'a, M> {
 impl<M: TableMemory> Ground<'_, M> {
     /// A frame in which each `step` bytes begin with `word`, and all else is zero.
     fn frame(&mut self, step: u64, word: u64) -> Result<PhysAddr, OutOfTableMemory> {
-        let frame = take_frame(self.memory, self.carver, false)?;
+        let frame = self.carver.take_zeroed(self.memory, FRAME_BYTES, false)?;
         if word != 0 {
             for at in (frame.0..frame.0 + FRAME_BYTES).step_by(step as usize) {
                 self.memory.write(PhysAddr(at), word);
@@ -81,20 +86,6 @@ impl<M: TableMemory> Ground<'_, M> {
     }
 }
 
-/// Takes a zeroed frame.
-pub(crate) fn take_frame<M: TableMemory>(
-    memory: &mut M,
-    carver: &mut Carver,
-    clean: bool,
-) -> Result<PhysAddr, OutOfTableMemory> {
-    let frame = carver.take(FRAME_BYTES, FRAME_BYTES)?;
-    memory.zero(frame, FRAME_BYTES);
-    if clean {
-        memory.clean(frame, FRAME_BYTES);
-    }
-    Ok(frame)
-}
-
 impl RootTable {
     /// The table at `base`, in which everything is absent.
     pub const fn barren(base: PhysAddr) -> Self {
@@ -111,19 +102,9 @@ impl RootTable {
         ids: &[StreamId],
         record_unknown: bool,
     ) -> Result<Self, BringUpError> {
-        let mut streams = Vec::<Stream, MAX_STREAMS>::new();
-        for &id in ids {
-            if id.0 > u32::from(u16::MAX) {
-                return Err(BringUpError::StreamTooLarge(id));
-            }
-            streams
-                .push(Stream { id, context: PhysAddr(0), entry: PhysAddr(0) })
-                .map_err(|_| BringUpError::TooManyStreams)?;
-        }
-        streams.sort_unstable_by_key(|stream| stream.id);
-        if let Some(pair) = streams.windows(2).find(|pair| pair[0].id == pair[1].id) {
-            return Err(BringUpError::StreamTwice(pair[0].id));
-        }
+        let place = |id| Stream { id, context: PhysAddr(0), entry: PhysAddr(0) };
+        let mut streams: Vec<Stream, MAX_STREAMS> =
+            in_order(ids, REQUESTER_BITS)?.into_iter().map(place).collect();
 
         let mut ground = Ground { memory, carver, clean };
         let base = ground.frame(8, 0)?;

@@ -1,8 +1,8 @@
 //! The unit at work: [`iommu_hal::Unit`] for [`IntelVtd`].
 
 use iommu_hal::{
-    Binding, Clock, Completed, DomainTag, Fault, FaultReason, Geometry, IovaRange, PhysAddr, Registers,
-    StreamId, TableMemory, Unit, UnitError, poll,
+    Binding, COMPLETION_LIMIT_NS, Clock, Completed, DomainTag, Fault, FaultReason, Geometry, IovaRange,
+    PhysAddr, QUEUE_SPACE_LIMIT_NS, Registers, StreamId, TableMemory, Unit, UnitError, poll,
 };
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
         descriptors::Descriptor,
         registers::{TableMode, offset},
     },
-    wait::{COMPLETION_LIMIT_NS, QUEUE_SPACE_LIMIT_NS},
 };
 
 /// The PASID of requests that have none (9.4, RID_PASID).

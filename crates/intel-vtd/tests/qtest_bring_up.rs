@@ -3,8 +3,11 @@
 mod common;
 
 use common::{Bare, DATA, KINDS, PAGE, TABLE_BYTES, TABLES, VTD, bare, machine, pattern};
-use intel_vtd::{BringUpError, Config, IntelVtd, MAX_STREAMS, Mode, ModeReason, REGISTER_LIMIT_NS};
-use iommu_hal::{Carver, Clock, PhysAddr, Registers, Rights, StreamId, TableMemory};
+use intel_vtd::{BringUpError, Config, IntelVtd, Mode, ModeReason};
+use iommu_hal::{
+    Carver, Clock, MAX_STREAMS, PhysAddr, REGISTER_LIMIT_NS, Registers, Rights, StreamId, StreamListError,
+    TableMemory,
+};
 use iommu_qtest::{Qemu, QemuMemory, QemuRegisters};
 
 /// Where the firmware of these tests has its tables.
@@ -220,9 +223,15 @@ fn a_wrong_configuration_is_named_and_everything_aborts() {
     let stream = bare.stream();
     let many: Vec<StreamId> = (0..=MAX_STREAMS as u32).map(StreamId).collect();
     for (streams, error) in [
-        (&[StreamId(8), StreamId(3), StreamId(8)][..], BringUpError::StreamTwice(StreamId(8))),
-        (&[StreamId(0x1_0000)][..], BringUpError::StreamTooLarge(StreamId(0x1_0000))),
-        (&many[..], BringUpError::TooManyStreams),
+        (
+            &[StreamId(8), StreamId(3), StreamId(8)][..],
+            BringUpError::Streams(StreamListError::Twice(StreamId(8))),
+        ),
+        (
+            &[StreamId(0x1_0000)][..],
+            BringUpError::Streams(StreamListError::TooLarge { stream: StreamId(0x1_0000), bits: 16 }),
+        ),
+        (&many[..], BringUpError::Streams(StreamListError::TooMany)),
     ] {
         let config = Config { streams, record_unknown: false };
         assert_eq!(bare.try_bring_up(&config).map(|_| ()).unwrap_err(), error);

@@ -1,6 +1,6 @@
 //! Carving table memory at bring-up.
 
-use crate::{FRAME_BYTES, PhysAddr};
+use crate::{FRAME_BYTES, PhysAddr, TableMemory};
 
 /// Hands out aligned pieces of table memory, once, at bring-up: queues, stream tables. What is left becomes the
 /// pool of table frames.
@@ -44,6 +44,26 @@ impl Carver {
             }
             _ => Err(short),
         }
+    }
+
+    /// Takes `bytes` of zeroes, rounded up to whole frames and aligned to their size, as tables and queues have to be.
+    /// `clean`: for a unit that does not snoop.
+    ///
+    /// # Errors
+    /// As [`Carver::take`].
+    pub fn take_zeroed(
+        &mut self,
+        memory: &mut impl TableMemory,
+        bytes: u64,
+        clean: bool,
+    ) -> Result<PhysAddr, OutOfTableMemory> {
+        let bytes = bytes.next_multiple_of(FRAME_BYTES);
+        let at = self.take(bytes, bytes.next_power_of_two())?;
+        memory.zero(at, bytes);
+        if clean {
+            memory.clean(at, bytes);
+        }
+        Ok(at)
     }
 
     /// The rest, as base and bytes.

@@ -6,6 +6,10 @@
 //! hardware or QEMU's device models.
 #![no_std]
 
+#[cfg(test)]
+#[macro_use]
+extern crate std;
+
 mod addr;
 mod carve;
 mod clock;
@@ -16,16 +20,18 @@ pub mod real;
 mod registers;
 mod ring;
 mod shared;
+mod streams;
 mod unit;
 
 pub use addr::{IovaRange, PhysAddr, Rights};
 pub use carve::{Carver, OutOfTableMemory};
 pub use clock::{Clock, Deadline};
 pub use memory::{FRAME_BYTES, FRAME_LG2, TableMemory};
-pub use poll::poll;
+pub use poll::{COMPLETION_LIMIT_NS, QUEUE_SPACE_LIMIT_NS, REGISTER_LIMIT_NS, poll};
 pub use registers::Registers;
 pub use ring::Ring;
 pub use shared::SharedPage;
+pub use streams::{MAX_STREAMS, StreamListError, in_order};
 pub use unit::{
     Access, Binding, Completed, DomainTag, Fault, FaultReason, Format, Geometry, StreamId, Unit, UnitError,
 };

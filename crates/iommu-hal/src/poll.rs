@@ -2,6 +2,16 @@
 
 use crate::{Clock, Deadline, UnitError};
 
+/// The longest wait for a control register to take effect, in nanoseconds.
+pub const REGISTER_LIMIT_NS: u64 = 100_000_000;
+
+/// The longest wait for what was queued to complete, in nanoseconds. Units take microseconds; without ATS nothing
+/// that a device does delays it.
+pub const COMPLETION_LIMIT_NS: u64 = 100_000_000;
+
+/// The longest wait for a free entry of a queue, in nanoseconds.
+pub const QUEUE_SPACE_LIMIT_NS: u64 = 100_000_000;
+
 /// Polls `done` until it holds.
 ///
 /// # Errors

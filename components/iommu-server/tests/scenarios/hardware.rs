@@ -1,6 +1,6 @@
 //! S14: hardware that does not answer.
 
-use arm_smmu_v3::{REGISTER_LIMIT_NS, SYNC_LIMIT_NS};
+use iommu_hal::{COMPLETION_LIMIT_NS, REGISTER_LIMIT_NS};
 use iommu_model::smmu_v3::{Ack, Config, Faults};
 use iommu_protocol::{Request, SpaceId, Status};
 use iommu_server::server::Channels;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a request that waits may take in all: one wait for the hardware, one until it is off, and what the looking takes.
-const LIMIT_NS: u64 = SYNC_LIMIT_NS + REGISTER_LIMIT_NS + MS;
+const LIMIT_NS: u64 = COMPLETION_LIMIT_NS + REGISTER_LIMIT_NS + MS;
 
 fn timed(world: &mut World, channel: u8, request: Request) -> (Status, u64) {
     let clock = world.bench.ports().2;
@@ -67,7 +67,7 @@ fn s14_a_wait_that_never_completes_ends_at_its_deadline() {
                 answer.notify.clone().any(|channel| channel == Channels::WAKE),
                 "to say so, no interrupt comes"
             );
-            assert!((SYNC_LIMIT_NS..=LIMIT_NS).contains(&took), "{request:?}: {took} ns");
+            assert!((COMPLETION_LIMIT_NS..=LIMIT_NS).contains(&took), "{request:?}: {took} ns");
             assert_eq!(world.charged(ALICE).0, charged.0, "{request:?}: nothing is released");
             // The unit is given up: all that it did for anybody is aborted, as far as it still obeys.
             if off == Ack::AtOnce {
@@ -113,7 +113,7 @@ fn s14_a_slow_unit_is_no_broken_one() {
         let space = working(&mut world);
         assert!(world.bench.translate(ALICES_DEVICE, 0x10_0000, true).is_ok());
         let (status, took) = timed(&mut world, ALICE, unmap(space, 0x10_0000, PAGE));
-        assert!(status == Status::Ok && (MS / 2..SYNC_LIMIT_NS).contains(&took), "{status:?} {took}");
+        assert!(status == Status::Ok && (MS / 2..COMPLETION_LIMIT_NS).contains(&took), "{status:?} {took}");
         assert!(world.bench.translate(ALICES_DEVICE, 0x10_0000, true).is_err());
         world.finish(ALICE, Request::Reset);
     }
@@ -133,6 +133,6 @@ fn s14_the_servers_own_work_waits_no_longer() {
     let before = clock.elapsed_ns();
     world.work();
     let took = clock.elapsed_ns() - before;
-    assert!((SYNC_LIMIT_NS..=LIMIT_NS).contains(&took), "{took}");
+    assert!((COMPLETION_LIMIT_NS..=LIMIT_NS).contains(&took), "{took}");
     assert!(world.bench.translate(ALICES_DEVICE, 0x10_0000, true).is_err());
 }

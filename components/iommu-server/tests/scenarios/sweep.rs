@@ -1,6 +1,6 @@
 //! S17: everything that can fail, made to fail at every n-th point: commands, waits, memory and quotas.
 
-use arm_smmu_v3::{REGISTER_LIMIT_NS, SYNC_LIMIT_NS};
+use iommu_hal::{COMPLETION_LIMIT_NS, REGISTER_LIMIT_NS};
 use iommu_model::smmu_v3::Config;
 use iommu_protocol::{DeviceIndex, RegionSlot, Request, SpaceId, Status};
 
@@ -184,12 +184,12 @@ fn s17_any_wait_may_be_without_end() {
             let before = clock.elapsed_ns();
             let status = send(&mut lives, index, &op);
             let took = clock.elapsed_ns() - before;
-            let most = if failed { MS } else { SYNC_LIMIT_NS + REGISTER_LIMIT_NS + MS };
+            let most = if failed { MS } else { COMPLETION_LIMIT_NS + REGISTER_LIMIT_NS + MS };
             assert!(took <= most, "wait {waits}, {op:?}: {status:?} after {took} ns");
             assert!(failed || status != Status::HardwareFailed, "wait {waits}, {op:?}: {status:?}");
-            assert!(status != Status::HardwareTimeout || took >= SYNC_LIMIT_NS, "wait {waits}, {op:?}");
+            assert!(status != Status::HardwareTimeout || took >= COMPLETION_LIMIT_NS, "wait {waits}, {op:?}");
             // The server's own work says so to nobody who calls.
-            failed |= took >= SYNC_LIMIT_NS;
+            failed |= took >= COMPLETION_LIMIT_NS;
             let looks = [ALICES_DEVICE, SECOND_DEVICE, BOBS_DEVICE].into_iter().filter(|_| failed);
             for (stream, iova) in
                 looks.flat_map(|stream| [0, PAGE, 4 * MIB, PAGES_AT, 1 << 30].map(|at| (stream, at)))

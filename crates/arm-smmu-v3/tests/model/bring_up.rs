@@ -1,7 +1,6 @@
 //! Bring-up of many kinds of unit, in many states, and of units that do not answer.
 
-use arm_smmu_v3::REGISTER_LIMIT_NS;
-use iommu_hal::UnitError;
+use iommu_hal::{REGISTER_LIMIT_NS, UnitError};
 use model::{Ack, LeftOn};
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Queues that fill, lag, overflow and stop.
 
-use arm_smmu_v3::{ErrorReport, SYNC_LIMIT_NS};
-use iommu_hal::{Access, FaultReason, UnitError};
+use arm_smmu_v3::ErrorReport;
+use iommu_hal::{Access, COMPLETION_LIMIT_NS, FaultReason, UnitError};
 
 use super::*;
 
@@ -38,8 +38,8 @@ fn a_sync_that_never_completes_meets_its_deadline_and_everything_aborts() {
         let Board { unit, memory, clock, .. } = &mut board;
         let (result, ns) = elapsed(clock, || unit.sync(memory, clock).map(|_| ()));
         let waiting_for = "completion of CMD_SYNC";
-        assert_eq!(result, Err(UnitError::Timeout { waiting_for, limit_ns: SYNC_LIMIT_NS }));
-        assert!((SYNC_LIMIT_NS..2 * SYNC_LIMIT_NS).contains(&ns), "{ns} ns");
+        assert_eq!(result, Err(UnitError::Timeout { waiting_for, limit_ns: COMPLETION_LIMIT_NS }));
+        assert!((COMPLETION_LIMIT_NS..2 * COMPLETION_LIMIT_NS).contains(&ns), "{ns} ns");
         assert_eq!(unit.error_counts().timeouts, 1);
 
         // Nothing waits any more, nothing is promised, nothing passes.
@@ -52,7 +52,7 @@ fn a_sync_that_never_completes_meets_its_deadline_and_everything_aborts() {
             ]
         });
         assert_eq!(results, [Err(UnitError::OutOfOrder); 4]);
-        assert!(ns < SYNC_LIMIT_NS / 10);
+        assert!(ns < COMPLETION_LIMIT_NS / 10);
         assert!(unit.service_errors(memory, clock).out_of_order);
         assert!(board.nothing_passes(IOVA));
     }
@@ -69,7 +69,7 @@ fn a_queue_that_stays_full_meets_its_deadline() {
     let mut results = (0..).map(|_| unit.invalidate(memory, clock, space.tag, &space.geometry, range, false));
     assert!(results.by_ref().take(4).all(|result| result.is_ok()));
     let waiting_for = "space in the command queue";
-    let limit_ns = arm_smmu_v3::QUEUE_SPACE_LIMIT_NS;
+    let limit_ns = iommu_hal::QUEUE_SPACE_LIMIT_NS;
     assert_eq!(results.next(), Some(Err(UnitError::Timeout { waiting_for, limit_ns })));
     assert_eq!(results.next(), Some(Err(UnitError::OutOfOrder)));
     drop(results);
@@ -108,7 +108,7 @@ fn a_unit_that_cannot_even_be_turned_off_has_abort_in_every_entry() {
     let Board { unit, memory, clock, bench, .. } = &mut board;
     let (result, ns) = elapsed(clock, || unit.sync(memory, clock).map(|_| ()));
     assert!(matches!(result, Err(UnitError::Timeout { .. })), "the first timeout is the one told");
-    assert!(ns < 2 * (SYNC_LIMIT_NS + arm_smmu_v3::REGISTER_LIMIT_NS), "{ns} ns");
+    assert!(ns < 2 * (COMPLETION_LIMIT_NS + iommu_hal::REGISTER_LIMIT_NS), "{ns} ns");
     assert_eq!(unit.error_counts().timeouts, 2);
     assert_eq!(bench.entry_history(STREAM).last().map(|entry| entry[0]), Some(1), "valid, abort");
 }

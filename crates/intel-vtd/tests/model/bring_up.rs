@@ -1,6 +1,7 @@
 //! Bring-up of many kinds of unit, in many states, and of units that do not answer.
 
-use intel_vtd::{Mode, ModeReason, REGISTER_LIMIT_NS};
+use intel_vtd::{Mode, ModeReason};
+use iommu_hal::REGISTER_LIMIT_NS;
 use model::{Ack, LeftOn};
 
 use super::*;

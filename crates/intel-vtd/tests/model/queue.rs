@@ -1,7 +1,7 @@
 //! Refused and lost descriptors, waits that never complete, lost faults.
 
-use intel_vtd::{COMPLETION_LIMIT_NS, ErrorReport, QUEUE_SPACE_LIMIT_NS};
-use iommu_hal::{Access, FaultReason, UnitError};
+use intel_vtd::ErrorReport;
+use iommu_hal::{Access, COMPLETION_LIMIT_NS, FaultReason, QUEUE_SPACE_LIMIT_NS, UnitError};
 use model::Ack;
 
 use super::*;
