@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{arrows, build, target_folder, toolchain::Compiler};
+use crate::{arrows, board::Arch, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
 const UNSAFE_FILES: [&str; 27] = [
@@ -107,7 +107,7 @@ fn cargo(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<
 
 /// The programs of the image: linted where the compiler with clippy beside it has the target, else only checked.
 fn bare_metal(root: &Path) -> Result<()> {
-    let target = build::TARGET;
+    let target = Arch::Aarch64.target();
     let compiler = Compiler::find(target)?;
     for arguments in BARE {
         let mut cargo = compiler.cargo(if active_has(target) { "clippy" } else { "check" }, target, &[]);
