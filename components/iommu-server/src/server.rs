@@ -121,7 +121,7 @@ pub struct Server<'a, R, M, C, P> {
     pub(crate) given_up: u8,
     /// The client whose turn it is.
     pub(crate) turn: usize,
-    pub(crate) timer_line: u32,
+    pub(crate) timer_line: Option<u32>,
 }
 
 impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, P> {
@@ -177,8 +177,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         }
     }
 
-    /// The interrupt line that the timer is to raise, as the policy has it.
-    pub const fn timer_line(&self) -> u32 {
+    /// The interrupt line that the timer is to raise, if there is a choice.
+    pub const fn timer_line(&self) -> Option<u32> {
         self.timer_line
     }
 

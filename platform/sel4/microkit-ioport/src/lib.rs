@@ -43,17 +43,19 @@ mod arch {
     const IOPORT_SLOT: u64 = 394;
 
     pub fn read_8(id: u8, port: u16) -> Result<u8> {
-        sel4::with_ipc_buffer_mut(|buffer| {
-            let read = buffer.inner_mut().seL4_X86_IOPort_In8(IOPORT_SLOT + u64::from(id), port);
-            Error::wrap(read.error as _).map(|()| read.result)
-        })
+        let read = sel4::with_ipc_buffer_mut(|buffer| buffer.inner_mut().seL4_X86_IOPort_In8(slot(id), port));
+        Error::from_sys(read.error as _).map_or(Ok(read.result), Err)
     }
 
     pub fn write_8(id: u8, port: u16, value: u8) -> Result<()> {
-        sel4::with_ipc_buffer_mut(|buffer| {
-            let port = u64::from(port);
-            Error::wrap(buffer.inner_mut().seL4_X86_IOPort_Out8(IOPORT_SLOT + u64::from(id), port, value.into()))
-        })
+        let error = sel4::with_ipc_buffer_mut(|buffer| {
+            buffer.inner_mut().seL4_X86_IOPort_Out8(slot(id), port.into(), value.into())
+        });
+        Error::from_sys(error as _).map_or(Ok(()), Err)
+    }
+
+    fn slot(id: u8) -> u64 {
+        IOPORT_SLOT + u64::from(id)
     }
 }
 
