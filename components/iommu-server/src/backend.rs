@@ -3,13 +3,13 @@
 use core::fmt;
 
 use arm_smmu_v3::SmmuV3;
-use intel_vtd::IntelVtd;
+use intel_vtd::{IntelVtd, InterruptMessage};
 use iommu_hal::{
     Binding, Carver, Clock, Completed, DomainTag, Fault, Geometry, IovaRange, Registers, StreamId,
     TableMemory, Unit, UnitError,
 };
 
-use crate::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
+use crate::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD, UnitEntry};
 
 /// Any IOMMU that this server knows.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl fmt::Display for BringUpError {
 }
 
 impl<R: Registers> AnyUnit<R> {
-    /// Brings up the unit of `kind`, one of the policy's, behind `registers`; every stream aborts, `streams` can be
+    /// Brings up the unit that `entry` of the policy says, behind `registers`; every stream aborts, `streams` can be
     /// attached.
     ///
     /// # Errors
@@ -58,14 +58,14 @@ impl<R: Registers> AnyUnit<R> {
     /// # Panics
     /// For a kind that no checked policy has.
     pub fn bring_up<M: TableMemory>(
-        kind: u32,
+        entry: &UnitEntry,
         registers: R,
         memory: &mut M,
         clock: &impl Clock,
         carver: &mut Carver,
         streams: &[StreamId],
     ) -> Result<Self, BringUpError> {
-        match kind {
+        match entry.kind {
             KIND_ARM_SMMU_V3 => {
                 let config = arm_smmu_v3::Config { streams, stage: None, record_unknown: false };
                 SmmuV3::bring_up(registers, memory, clock, carver, &config)
@@ -73,7 +73,9 @@ impl<R: Registers> AnyUnit<R> {
                     .map_err(BringUpError::SmmuV3)
             }
             KIND_INTEL_VTD => {
-                let config = intel_vtd::Config { streams, record_unknown: false };
+                let fault_message = (entry.fault_address != 0)
+                    .then_some(InterruptMessage { address: entry.fault_address, data: entry.fault_data });
+                let config = intel_vtd::Config { streams, record_unknown: false, fault_message };
                 IntelVtd::bring_up(registers, memory, clock, carver, &config)
                     .map(Self::IntelVtd)
                     .map_err(BringUpError::IntelVtd)
@@ -141,17 +143,21 @@ impl<R: Registers> AnyUnit<R> {
         }
     }
 
-    /// Acknowledges and repairs the unit's global errors. Bounded.
-    pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Trouble {
-        let out_of_order = each!(self, unit => unit.service_errors(memory, clock).out_of_order);
-        let faults_lost = match self {
+    /// Acknowledges and repairs the unit's global errors. Bounded. Returns whether the unit obeys no longer; its streams
+    /// abort as far as it did.
+    pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> bool {
+        each!(self, unit => unit.service_errors(memory, clock).out_of_order)
+    }
+
+    /// How often so far fault records were lost.
+    pub fn faults_lost(&self) -> u64 {
+        match self {
             Self::SmmuV3(unit) => {
                 let counts = unit.error_counts();
                 counts.event_overflows + counts.event_queue_aborts
             }
             Self::IntelVtd(unit) => unit.error_counts().fault_overflows,
-        };
-        Trouble { out_of_order, faults_lost }
+        }
     }
 }
 
@@ -168,15 +174,6 @@ impl fmt::Display for AnyReport {
             Self::IntelVtd(report) => report.fmt(f),
         }
     }
-}
-
-/// A unit's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trouble {
-    /// The unit obeys no longer; its streams abort as far as it did.
-    pub out_of_order: bool,
-    /// How often so far fault records were lost.
-    pub faults_lost: u64,
 }
 
 impl<R: Registers> Unit for AnyUnit<R> {

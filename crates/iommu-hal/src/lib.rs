@@ -13,6 +13,7 @@ extern crate std;
 mod addr;
 mod carve;
 mod clock;
+pub mod hpet;
 mod memory;
 mod poll;
 #[cfg(feature = "real")]

@@ -44,7 +44,7 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
             pd: index as u32,
             number: irq.number as u32,
             id: irq.id,
-            edge: irq.edge.into(),
+            edge: irq.edge().into(),
             reserved: [0; 6],
         }));
         let places = &layout.pds[index];

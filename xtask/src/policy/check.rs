@@ -5,8 +5,8 @@ use iommu_server::policy::{MAX_AREAS, MAX_CLIENT_DEVICES, MAX_CLIENT_GRANTS, MAX
 use toml::Spanned;
 
 use super::{
-    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, pci, roles,
-    supervisors, units,
+    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, interrupts, pci,
+    roles, supervisors, units,
 };
 use crate::{
     board::Board,
@@ -81,7 +81,13 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
     };
     calls::check(&context, &clients)?;
     children::check(&context)?;
-    let checked = Checked { server, server_blob, pci_host, units, clients, supervisors };
+    let told = units.into_iter().zip(&source.unit).map(|(kind, unit)| {
+        let message = interrupts::fault_message(&context, kind, &unit.get_ref().name)?;
+        Ok((kind, message))
+    });
+    let units = told.collect::<Result<_, Refusal>>()?;
+    let timer_line = interrupts::timer_line(&context)?;
+    let checked = Checked { server, server_blob, pci_host, units, timer_line, clients, supervisors };
     let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
     if needed as u64 > region.bytes {
         return Err(policy.refuse(

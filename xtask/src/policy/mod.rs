@@ -16,6 +16,7 @@ mod check;
 mod children;
 mod compile;
 mod grants;
+mod interrupts;
 mod pci;
 mod roles;
 mod supervisors;
@@ -23,6 +24,8 @@ mod units;
 
 pub use check::check;
 pub use compile::compile;
+pub use interrupts::FaultMessage;
+pub(crate) use pci::requester;
 pub use units::UnitKind;
 
 /// The prefill file that the builder generates for the server.
@@ -119,8 +122,10 @@ pub struct Checked {
     pub server_blob: usize,
     /// The PCI host.
     pub pci_host: Option<PciHost>,
-    /// The units' kinds.
-    pub units: Vec<UnitKind>,
+    /// The units' kinds, and the messages by which they tell of faults.
+    pub units: Vec<(UnitKind, Option<FaultMessage>)>,
+    /// The line that the server's timer is to raise, if there is a choice.
+    pub timer_line: Option<u32>,
     /// The clients.
     pub clients: Vec<CheckedClient>,
     /// The supervisors: the server's end of each one's channel, and the numbers of its clients.

@@ -19,6 +19,13 @@ pub struct UnitKind {
     bytes: u64,
 }
 
+impl UnitKind {
+    /// Whether it tells of faults by a message, not by wires.
+    pub(super) fn tells_by_message(self) -> bool {
+        self.number == iommu_server::policy::KIND_INTEL_VTD
+    }
+}
+
 /// The kinds of units that the server knows.
 const UNIT_KINDS: [UnitKind; 2] = [
     // Two pages of 64 KiB (Arm IHI 0070, section 6.1).

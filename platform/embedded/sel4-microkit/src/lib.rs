@@ -36,6 +36,7 @@
 mod arch;
 mod channel;
 mod handler;
+pub mod ioport;
 mod ipc;
 mod message;
 pub mod object;

@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn from_label(label: u64) -> Result<()> {
+    pub(crate) fn from_label(label: u64) -> Result<()> {
         Err(match label {
             0 => return Ok(()),
             1 => Self::InvalidArgument,

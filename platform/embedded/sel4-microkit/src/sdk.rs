@@ -33,3 +33,9 @@ pub const PRINTING: bool = IS_DEBUG;
 
 /// Label of the invocation IRQAckIRQ. The debug kernel has more invocations before it.
 pub(crate) const IRQ_ACK_LABEL: u64 = if IS_DEBUG { 31 } else { 27 };
+
+/// Label of the invocation X86IOPortIn8 (x86).
+pub(crate) const IO_PORT_IN_8_LABEL: u64 = if IS_DEBUG { 58 } else { 54 };
+
+/// Label of the invocation X86IOPortOut8 (x86).
+pub(crate) const IO_PORT_OUT_8_LABEL: u64 = if IS_DEBUG { 61 } else { 57 };
