@@ -225,6 +225,17 @@ impl<R: Registers> Unit for AnyUnit<R> {
         each!(self, unit => unit.invalidate(memory, clock, tag, geometry, range, tables))
     }
 
+    fn invalidate_leaves<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        tag: DomainTag,
+        geometry: &Geometry,
+        range: IovaRange,
+    ) -> Result<Completed, UnitError> {
+        each!(self, unit => unit.invalidate_leaves(memory, clock, tag, geometry, range))
+    }
+
     fn invalidate_all<M: TableMemory>(
         &mut self,
         memory: &mut M,

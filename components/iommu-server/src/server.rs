@@ -128,21 +128,17 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     /// Answers the call with `label` and `words` that came in on `channel`.
     #[inline(always)] // Into its one caller: handing words and answer over costs as much as a tenth of a MAP.
     pub fn call(&mut self, channel: u8, label: u64, words: &Words) -> Answer {
-        let request = match Request::decode(label, words) {
-            Ok(request) => request,
-            Err(error) => return Answer::refuse(status::of_message(error)),
-        };
         let mut aside = None;
         let client = match self.peers.get(usize::from(channel)) {
             Some(&Peer::Client(client)) => client,
-            _ => match self.admit(channel, &request) {
+            _ => match self.admit(channel, label, words) {
                 Ok(begun) => aside.insert(begun).client,
                 Err(answer) => return answer,
             },
         };
-        let answer = match self.request(client, request) {
-            Ok(answer) => answer,
-            Err(refusal) => Answer::refused(&refusal),
+        let answer = match Request::decode(label, words) {
+            Ok(request) => self.request(client, request),
+            Err(error) => Answer::refuse(status::of_message(error)),
         };
         if let Some(begun) = aside {
             self.end_aside(&begun, label, answer.status);
@@ -150,30 +146,32 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         answer
     }
 
-    #[inline]
-    fn request(&mut self, client: ClientId, request: Request) -> Result<Answer, Refusal> {
-        match request {
-            Request::Map { space, slot, generation, flags, iova, offset, length } => self
-                .core
-                .map(
-                    client,
-                    &MapRequest {
-                        space: SpaceId(space.0),
-                        slot: slot.0,
-                        generation,
-                        rights: Rights { read: flags.read, write: flags.write },
-                        fixed: flags.fixed,
-                        resume: flags.resume,
-                        iova,
-                        offset,
-                        length,
-                    },
-                )
-                .map(Answer::progress),
-            Request::Unmap { space, first, last } => {
-                self.core.unmap(client, SpaceId(space.0), first, last).map(Answer::progress)
+    #[inline(always)]
+    fn request(&mut self, client: ClientId, request: Request) -> Answer {
+        let progress = match request {
+            Request::Map { space, slot, generation, flags, iova, offset, length } => self.core.map(
+                client,
+                &MapRequest {
+                    space: SpaceId(space.0),
+                    slot: slot.0,
+                    generation,
+                    rights: Rights { read: flags.read, write: flags.write },
+                    fixed: flags.fixed,
+                    resume: flags.resume,
+                    iova,
+                    offset,
+                    length,
+                },
+            ),
+            Request::Unmap { space, first, last } => self.core.unmap(client, SpaceId(space.0), first, last),
+            other => {
+                let answer = self.rare_request(client, other);
+                return answer.unwrap_or_else(|refusal| Answer::refused(&refusal));
             }
-            other => self.rare_request(client, other),
+        };
+        match progress {
+            Ok(progress) => Answer::progress(progress),
+            Err(refusal) => Answer::refused(&refusal),
         }
     }
 

@@ -4,12 +4,13 @@ use core::fmt;
 
 use iommu_core::{ClientId, MAX_UNITS, Progress, Refusal};
 use iommu_hal::{Clock, Registers, SharedPage, TableMemory};
-use iommu_protocol::{ClientIndex, Request, Status, VERSION};
+use iommu_protocol::{ClientIndex, Request, Status, VERSION, Words};
 
 use crate::{
     requests::only_asks,
     seat::Peer,
     server::{Answer, Channels, Server, Step},
+    status,
 };
 
 /// How long the server waits before it tries again what the hardware did not confirm.
@@ -31,10 +32,12 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
     /// Looks at a call that does not take the short way: that of a client which goes on, or the answer.
     #[cold]
     #[inline(never)]
-    pub(crate) fn admit(&mut self, channel: u8, request: &Request) -> Result<Aside, Answer> {
+    pub(crate) fn admit(&mut self, channel: u8, label: u64, words: &Words) -> Result<Aside, Answer> {
+        let request =
+            Request::decode(label, words).map_err(|error| Answer::refuse(status::of_message(error)))?;
         Err(match self.peers.get(usize::from(channel)) {
-            Some(&Peer::Aside(client)) => return self.begin_aside(client, request),
-            Some(Peer::PciHost) => match *request {
+            Some(&Peer::Aside(client)) => return self.begin_aside(client, &request),
+            Some(Peer::PciHost) => match request {
                 Request::Version => Answer::ok([VERSION]),
                 Request::IsAttached { stream } => {
                     Answer::ok([self.core.is_attached(iommu_hal::StreamId(stream)).into()])
@@ -45,7 +48,7 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                 }
                 _ => Answer::refuse(Status::NotAllowed),
             },
-            Some(&Peer::Supervisor(number)) => self.supervisor_call(number, *request),
+            Some(&Peer::Supervisor(number)) => self.supervisor_call(number, request),
             _ => Answer::refuse(Status::NotAllowed),
         })
     }

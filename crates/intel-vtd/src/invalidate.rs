@@ -83,8 +83,9 @@ pub(crate) struct RangeDescriptors {
 
 impl RangeDescriptors {
     /// Whether they are no more than the limit. Takes no more steps than that.
+    #[inline]
     fn few(&self) -> bool {
-        self.clone().nth(MAX_PAGE_DESCRIPTORS as usize).is_none()
+        self.pages <= MAX_PAGE_DESCRIPTORS || self.clone().nth(MAX_PAGE_DESCRIPTORS as usize).is_none()
     }
 }
 

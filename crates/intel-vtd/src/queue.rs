@@ -72,6 +72,11 @@ impl InvalidationQueue {
         memory.read(self.status) as u32 == self.last_wait
     }
 
+    /// Takes note that the last wait has completed: all before it was taken, and itself.
+    pub const fn all_taken(&mut self) {
+        self.free = self.capacity();
+    }
+
     /// Takes note of IQH_REG.
     pub const fn taken(&mut self, head: u64) {
         let head = (head / self.entry_bytes()) as u32;
@@ -89,7 +94,7 @@ impl InvalidationQueue {
     }
 
     /// Stores a descriptor in a free entry.
-    #[inline]
+    #[inline(always)] // Twice on the way of every UNMAP.
     pub fn store<M: TableMemory>(&mut self, memory: &mut M, descriptor: Descriptor) {
         self.free -= 1;
         self.put(memory, self.ring.entry(self.tail, self.entry_bytes()), descriptor);
@@ -98,7 +103,7 @@ impl InvalidationQueue {
     }
 
     /// Stores a wait in a free entry.
-    #[inline]
+    #[inline(always)]
     pub fn store_wait<M: TableMemory>(&mut self, memory: &mut M) {
         self.last_wait = self.last_wait.wrapping_add(1);
         self.store(memory, Descriptor::wait(self.status.0, self.last_wait));
@@ -129,7 +134,7 @@ impl InvalidationQueue {
         self.ring.index(self.rung) as u64 * self.entry_bytes()
     }
 
-    #[inline]
+    #[inline(always)]
     fn put<M: TableMemory>(&self, memory: &mut M, at: PhysAddr, descriptor: Descriptor) {
         memory.write(at, descriptor.0[0]);
         memory.write(PhysAddr(at.0 + 8), descriptor.0[1]);

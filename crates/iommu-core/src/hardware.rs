@@ -94,6 +94,33 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         }
     }
 
+    /// [`Hardware::settle`] of the leaves in `range`, without any table.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(crate) fn settle_leaves(
+        &mut self,
+        space: &mut Space,
+        frames: &mut FramePool<'_>,
+        account: &mut Account,
+        range: IovaRange,
+    ) -> Result<(), Refusal> {
+        let Self { units, memory, clock, .. } = self;
+        // Most often there is one unit to be told, and nothing else to be told of.
+        if let [unit] = &mut units[..]
+            && space.cached.contains(0)
+            && space.devices != 0
+            && !space.unsure
+        {
+            let told = unit.invalidate_leaves(memory, clock, space.tag(), space.table.geometry(), range);
+            space.unsure = told.is_err();
+            return told.map(|_| ()).map_err(Refusal::from);
+        }
+        let touched = Touched { range, tables: false, spare: None };
+        self.settle(space, frames, account, &touched, StaleFrames::EMPTY)
+    }
+
     /// Makes every unit see what `space` maps from `first` on, `bytes` bytes that it did not map before. Where a unit
     /// fails, the device may not reach them; the unit itself tells what is the matter with it.
     #[inline]

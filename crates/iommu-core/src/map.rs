@@ -108,11 +108,31 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let extent = Extent { iova: range.first(), pa, bytes: length, rights };
         let area = Area::new(range, request.slot as u8, offset, rights);
         hardware.ascertain(space, frames, &mut owner.account)?;
-        // A block takes the place of a table, even of an empty one.
-        if space.table.spare().is_some_and(|spare| range.covers(spare)) {
-            hardware.shed(space, frames, &mut owner.account)?;
+        let taken = areas.take(area);
+        // Most often the entries go into a table that is there, and nothing but the area is to be had.
+        let one = Quota { areas: 1, ..Quota::ZERO };
+        if let Some(index) = taken
+            && owner.account.charge(one).is_ok()
+        {
+            let memory = &mut hardware.memory;
+            if space.table.fill_leaves(frames, memory, space.clean, &extent, MAX_TABLE_WRITES) {
+                owner.grants[usize::from(request.slot)].area_added();
+                hardware.show(space, extent.iova, length);
+                space.tree.insert(index);
+                return Ok(Progress { iova: range.first(), bytes: length, more: false });
+            }
+            owner.account.release(one);
         }
-        let index = areas.take(area).ok_or(Refusal::NoMemory(Resource::Areas))?;
+        // A block takes the place of a table, even of an empty one.
+        if space.table.spare().is_some_and(|spare| range.covers(spare))
+            && let Err(refusal) = hardware.shed(space, frames, &mut owner.account)
+        {
+            if let Some(index) = taken {
+                areas.give(index);
+            }
+            return Err(refusal);
+        }
+        let index = taken.ok_or(Refusal::NoMemory(Resource::Areas))?;
         let mut reservation = loop {
             let needed = space.table.plan(&hardware.memory, &extent).frames;
             let charge = Quota { frames: needed, areas: 1, spaces: 0 };

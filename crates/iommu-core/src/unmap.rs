@@ -134,8 +134,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Core<'_, U, M, C> {
         let space = spaces.get_mut(slot);
         let (memory, budget) = (&mut hardware.memory, &mut { MAX_TABLE_WRITES });
         let cleared = space.table.clear_leaves(frames, memory, space.clean, range, budget)?;
-        let touched = Touched { range, tables: false, spare: cleared.spare.map(a_page_of) };
-        if let Err(refusal) = hardware.settle(space, frames, &mut owner.account, &touched, cleared.frames) {
+        let settled = if cleared.spare.is_none() {
+            hardware.settle_leaves(space, frames, &mut owner.account, range)
+        } else {
+            let touched = Touched { range, tables: false, spare: cleared.spare.map(a_page_of) };
+            hardware.settle(space, frames, &mut owner.account, &touched, cleared.frames)
+        };
+        if let Err(refusal) = settled {
             areas[index as usize].set_state(State::Removing, cleared.bytes);
             return Some(Err(refusal));
         }

@@ -251,6 +251,23 @@ pub trait Unit {
     /// complete; what was unmapped stays out of use.
     fn sync<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Result<Completed, UnitError>;
 
+    /// [`Unit::invalidate`] of leaves and [`Unit::sync`] together, for a unit that can do both at less.
+    ///
+    /// # Errors
+    /// As these.
+    #[inline]
+    fn invalidate_leaves<M: TableMemory>(
+        &mut self,
+        memory: &mut M,
+        clock: &impl Clock,
+        tag: DomainTag,
+        geometry: &Geometry,
+        range: IovaRange,
+    ) -> Result<Completed, UnitError> {
+        self.invalidate(memory, clock, tag, geometry, range, false)?;
+        self.sync(memory, clock)
+    }
+
     /// Takes the next fault record out of the hardware, if there is one. Bounded; the caller bounds how often.
     fn next_fault<M: TableMemory>(&mut self, memory: &mut M) -> Option<Fault>;
 }

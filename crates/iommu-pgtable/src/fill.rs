@@ -32,6 +32,71 @@ pub(crate) fn fill<F: EntryFormat, M: TableMemory>(
     done
 }
 
+/// Maps `extent` in one table that is there; see [`Table::fill_leaves`].
+#[inline]
+pub(crate) fn fill_leaves<F: EntryFormat, M: TableMemory>(
+    table: &mut Table,
+    pool: &mut FramePool<'_>,
+    memory: &mut M,
+    clean: bool,
+    extent: &Extent,
+    most: u32,
+) -> bool {
+    if extent.bytes < span(1) {
+        put::<F, M>(table, pool, memory, clean, extent, 0, most)
+    } else if blocks_of_one_table(table.page_sizes(), extent) && !table.has_spare_below(1) {
+        put::<F, M>(table, pool, memory, clean, extent, 1, most)
+    } else {
+        false
+    }
+}
+
+/// As [`fill_leaves`], with all leaves at `height`.
+#[inline(always)] // With a known height, half the instructions.
+fn put<F: EntryFormat, M: TableMemory>(
+    table: &mut Table,
+    pool: &mut FramePool<'_>,
+    memory: &mut M,
+    clean: bool,
+    extent: &Extent,
+    height: u32,
+    most: u32,
+) -> bool {
+    let count = extent.bytes >> span_lg2(height);
+    let Some(holder) = reach::<F, M>(table, memory, extent.iova, height) else { return false };
+    if count > (ENTRIES - index(extent.iova, height)).min(most.into()) {
+        return false;
+    }
+    check::<F>(table.geometry(), extent);
+    let leaf = F::leaf(height, extent.rights) | extent.pa.0;
+    let first = Run { iova: extent.iova, height, leaf, count }.store::<F, M>(memory, holder);
+    if clean {
+        memory.clean(first, 8 * count);
+    }
+    memory.publish();
+    pool.add(holder, count as u16, 0);
+    table.in_use(holder);
+    true
+}
+
+/// The table at `height` that serves `iova`, if there is one. The next change there finds it at once.
+#[inline(always)]
+fn reach<F: EntryFormat, M: TableMemory>(
+    table: &mut Table,
+    memory: &M,
+    iova: u64,
+    height: u32,
+) -> Option<PhysAddr> {
+    if let Some(known) = table.known(iova, height) {
+        return Some(known);
+    }
+    let stop = descend::<F, M>(table, memory, iova, height);
+    (stop.height == height).then(|| {
+        table.remember(iova, height, stop.table);
+        stop.table
+    })
+}
+
 /// What tables are made of and in.
 struct Ground<'g, 'p, M> {
     pool: &'g mut FramePool<'p>,

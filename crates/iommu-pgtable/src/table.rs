@@ -150,6 +150,22 @@ impl Table {
         by_format!(self, fill::fill(self, pool, reservation, memory, clean, extent, budget))
     }
 
+    /// Maps all of `extent`, if its leaves, `most` at most, go into one table that is there: nothing is to be planned or
+    /// reserved. `false`, with nothing done, if not.
+    ///
+    /// For all else, see [`Table::fill`].
+    #[inline]
+    pub fn fill_leaves<M: TableMemory>(
+        &mut self,
+        pool: &mut FramePool<'_>,
+        memory: &mut M,
+        clean: bool,
+        extent: &Extent,
+        most: u32,
+    ) -> bool {
+        by_format!(self, fill::fill_leaves(self, pool, memory, clean, extent, most))
+    }
+
     /// Unmaps what is mapped in `range`, from its start, for as far as `budget` goes. Each entry looked at costs
     /// 1 of `budget`, so that any budget makes progress. At any store an address leads where it led before or
     /// nowhere.
@@ -265,6 +281,12 @@ impl Table {
         if self.spare.is_some_and(|spare| spare.table == table) {
             self.spare = None;
         }
+    }
+
+    /// Whether a table below `height` is the spare: a block may have to take its place.
+    #[inline]
+    pub(crate) fn has_spare_below(&self, height: u32) -> bool {
+        self.spare.is_some_and(|spare| spare.height < height)
     }
 
     /// The page sizes that may be used, as a bit mask of bytes.

@@ -40,6 +40,7 @@ impl MappedMemory {
     }
 
     /// Where `bytes` bytes from `at` are mapped.
+    #[inline]
     fn lines(&self, at: PhysAddr, bytes: u64) -> core::ops::Range<usize> {
         let offset = at.0.wrapping_sub(self.base.0);
         assert!(bytes <= self.bytes && offset <= self.bytes - bytes, "table range out of range");
@@ -71,6 +72,7 @@ impl TableMemory for MappedMemory {
         cpu::barrier_stores();
     }
 
+    #[inline]
     fn clean(&mut self, at: PhysAddr, bytes: u64) {
         cpu::clean_lines(self.lines(at, bytes));
     }

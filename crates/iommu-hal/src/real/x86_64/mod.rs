@@ -23,18 +23,24 @@ const USUAL_LINE_BYTES: usize = 64;
 const LINE_UNIT_BYTES: usize = 8;
 
 /// Bytes of a cache line. CPUID is asked once: under a hypervisor each time is expensive.
+#[inline]
 fn line_bytes() -> usize {
-    static FOUND: AtomicUsize = AtomicUsize::new(0);
-    match FOUND.load(Ordering::Relaxed) {
-        0 => {
-            let said = CpuId::new().get_feature_info().map(|features| features.cflush_cache_line_size());
-            let bytes = said.map_or(0, usize::from) * LINE_UNIT_BYTES;
-            let bytes = if bytes.is_power_of_two() { bytes } else { USUAL_LINE_BYTES };
-            FOUND.store(bytes, Ordering::Relaxed);
-            bytes
-        }
+    match LINE_BYTES.load(Ordering::Relaxed) {
+        0 => ask_line_bytes(),
         bytes => bytes,
     }
+}
+
+/// Bytes of a cache line, once asked.
+static LINE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+#[cold]
+fn ask_line_bytes() -> usize {
+    let said = CpuId::new().get_feature_info().map(|features| features.cflush_cache_line_size());
+    let bytes = said.map_or(0, usize::from) * LINE_UNIT_BYTES;
+    let bytes = if bytes.is_power_of_two() { bytes } else { USUAL_LINE_BYTES };
+    LINE_BYTES.store(bytes, Ordering::Relaxed);
+    bytes
 }
 
 pub(super) fn barrier_stores() {
@@ -50,11 +56,15 @@ pub(super) fn barrier_after_device_read() {
 }
 
 /// Writes lines back to memory, and drops them (`clflush` keeps its place among stores, unlike its younger relatives).
+#[inline]
 pub(super) fn clean_lines(range: Range<usize>) {
     let line = line_bytes();
-    for at in (range.start & !(line - 1)..range.end).step_by(line) {
+    // No `step_by`: it divides.
+    let mut at = range.start & !(line - 1);
+    while at < range.end {
         // SAFETY: flushing a line writes back what is there; the address is mapped.
         unsafe { asm!("clflush [{}]", in(reg) at, options(nostack, preserves_flags)) };
+        at = at.wrapping_add(line);
     }
     // SAFETY: a barrier has no effect but order: the lines are in memory before anything that follows.
     unsafe { asm!("mfence", options(nostack, preserves_flags)) };
