@@ -2,7 +2,7 @@
 
 use embedded_kernel::MAX_IRQS;
 
-use super::{MAX_PDS, System, xml::lacks};
+use super::{MAX_PDS, System, check::in_ram_or_not, xml::lacks};
 use crate::{board::Board, refusal::Refusal};
 
 // As many protection domains as Microkit has.
@@ -63,12 +63,7 @@ fn places(system: &System, board: &Board) -> Result<(), Refusal> {
                 region.name, kernel.first, kernel.last
             )));
         }
-        if ram.meets(range) && !ram.holds(range) {
-            return Err(region.place.refuse(format!(
-                "'{}' lies half in RAM, which is {:#x} to {:#x}; move it",
-                region.name, ram.first, ram.last
-            )));
-        }
+        in_ram_or_not(region, range, board)?;
         if region.prefill.is_some() && !ram.holds(range) {
             return Err(region.place.refuse(format!(
                 "'{}' has a prefill file, but its phys_addr is not in RAM; remove one of them",
