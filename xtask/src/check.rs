@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{arrows, build, target_folder, toolchain::Compiler};
 
 /// The files that may have `unsafe` in them, or folders of such files.
-const UNSAFE_FILES: [&str; 27] = [
+const UNSAFE_FILES: [&str; 28] = [
     "components/bench/src/main.rs",
     "components/device-driver/src/main.rs",
     "components/device-driver/src/mapped.rs",
@@ -38,6 +38,7 @@ const UNSAFE_FILES: [&str; 27] = [
     "examples/one-driver-before/src/main.rs",
     "examples/one-driver/src/main.rs",
     "platform/embedded/kernel/src/arch/",
+    "platform/embedded/kernel/src/system/",
     "platform/embedded/sel4-microkit/src/",
 ];
 

@@ -1,7 +1,9 @@
 //! Packing: the tables and data of the image, and the flat kernel before them.
 
 use anyhow::{Result, ensure};
-use embedded_image::{Channel, Header, Irq, Load, MAGIC, Map, NO_PARENT, Pd, Table, VERSION, channel, flags};
+use embedded_image::{
+    Channel, Header, IoPorts, Irq, Load, MAGIC, Map, NO_PARENT, Pd, Table, VERSION, channel, flags, source,
+};
 use object::{
     LittleEndian, Object, ObjectSymbol,
     elf::PT_LOAD,
@@ -45,7 +47,11 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
             number: irq.number as u32,
             id: irq.id,
             edge: irq.edge.into(),
-            reserved: [0; 6],
+            source: source::LINE,
+            io_apic: 0,
+            pin: 0,
+            low: 0,
+            reserved: [0; 2],
         }));
         let places = &layout.pds[index];
         for (segment, &at) in program.segments.iter().zip(&places.segments) {
@@ -95,6 +101,7 @@ struct Contents {
     loads: Vec<Load>,
     channels: Vec<Channel>,
     irqs: Vec<Irq>,
+    io_ports: Vec<IoPorts>,
     data: Vec<u8>,
 }
 
@@ -135,6 +142,7 @@ impl Contents {
         let loads = table(self.loads.len(), size_of::<Load>());
         let channels = table(self.channels.len(), size_of::<Channel>());
         let irqs = table(self.irqs.len(), size_of::<Irq>());
+        let io_ports = table(self.io_ports.len(), size_of::<IoPorts>());
         for load in &mut self.loads {
             load.data_offset += offset;
         }
@@ -151,6 +159,7 @@ impl Contents {
             loads,
             channels,
             irqs,
+            io_ports,
         };
         let mut image = header.as_bytes().to_vec();
         append(&mut image, &self.pds);
@@ -158,6 +167,7 @@ impl Contents {
         append(&mut image, &self.loads);
         append(&mut image, &self.channels);
         append(&mut image, &self.irqs);
+        append(&mut image, &self.io_ports);
         image.extend_from_slice(&self.data);
         image
     }

@@ -32,6 +32,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod abi;
 mod caps;
 mod domain;
 mod fault;
@@ -40,15 +41,17 @@ mod kernel;
 mod lines;
 mod machine;
 mod message;
+mod ports;
 mod schedule;
 mod syscall;
 #[cfg(test)]
 mod tests;
 mod thread;
 
+pub use abi::{AARCH64, Abi, X86_64};
 pub use caps::{MAX_IRQS, SetupError};
-pub use fault::CONTEXT_WORDS;
 pub use kernel::{Kernel, MAX_PRIORITY};
 pub use lines::Lines;
-pub use machine::{Cause, Exception, Machine, PdSet, Register};
+pub use machine::{Cause, Exception, Machine, PdSet, PortWidth, Register};
 pub use message::{MAX_WORDS, MessageInfo, REGISTER_WORDS};
+pub use ports::MAX_PORT_RANGES;
