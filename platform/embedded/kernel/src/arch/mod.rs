@@ -20,12 +20,16 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::*;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
 
-#[cfg(not(target_arch = "aarch64"))]
-compile_error!("embedded-kernel: AArch64 alone so far");
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+compile_error!("embedded-kernel: AArch64 and x86-64 alone so far");
 
 /// What the interrupt controller had for the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -128,6 +128,12 @@ impl System {
         self.kernel.current().map(|pd| (&mut self.board, pd))
     }
 
+    /// The interrupt controllers, for an entry that knows which interrupt has come.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn interrupts(&mut self) -> &mut Interrupts {
+        &mut self.board.interrupts
+    }
+
     /// Waits until a PD is to run, and returns its frame with all else set up for it.
     fn next(&mut self) -> *mut Frame {
         loop {
