@@ -17,7 +17,7 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 24] = [
+const ARROWS: [Arrow; 25] = [
     arrow("edu", &[]),
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
@@ -48,13 +48,14 @@ const ARROWS: [Arrow; 24] = [
     ),
     arrow("pci-host", &["iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("pd-restart", &[]),
-    arrow("serial", &["sel4-microkit"]),
+    arrow("serial", &["microkit-ioport", "sel4-microkit"]),
     arrow("supervisor", &["iommu-client", "iommu-protocol", "sel4", "sel4-microkit", "serial"]),
     arrow("bench", &["iommu-client", "iommu-hal", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("one-driver", &["edu", "iommu-client", "iommu-protocol", "sel4-microkit", "serial"]),
     arrow("one-driver-before", &["edu", "sel4-microkit"]),
     arrow("embedded-image", &[]),
     arrow("embedded-kernel", &["embedded-image"]),
+    arrow("microkit-ioport", &["sel4-microkit"]),
     arrow("sel4", &["sel4-microkit"]),
     arrow("sel4-microkit", &["sel4-microkit-macros"]),
     arrow("sel4-microkit-macros", &[]),

@@ -35,17 +35,49 @@ impl Interval {
     }
 }
 
+/// An architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arch {
+    /// AArch64.
+    Aarch64,
+    /// x86-64.
+    #[serde(rename = "x86_64")]
+    X86_64,
+}
+
+impl Arch {
+    /// What protection domains are built for, on either runtime, and the embedded kernel. None of them touches the
+    /// floating-point registers, so that a kernel that is told so (`fpu="false"`) need not exchange them in a call.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64-unknown-none-softfloat",
+            Self::X86_64 => "x86_64-unknown-none",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "AArch64",
+            Self::X86_64 => "x86-64",
+        }
+    }
+}
+
 /// A board.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
+    /// Its architecture.
+    pub arch: Arch,
     /// The number of its layout in the embedded kernel's image header.
     pub header: u32,
     /// Its physical memory.
     pub memory: Memory,
     /// The layout of a protection domain's address space.
     pub address_space: AddressSpace,
-    /// Its interrupts.
+    /// Its interrupts: on AArch64 the GIC's, on x86-64 vectors as Microkit counts them.
     pub interrupts: Interrupts,
     /// Its PCI host.
     pub pci: Pci,
@@ -59,7 +91,8 @@ pub struct Board {
 pub struct Memory {
     /// All RAM.
     pub ram: Interval,
-    /// The part of it that the embedded kernel and the image occupy.
+    /// The part of it that the embedded kernel and the image occupy; on x86-64 also the one that seL4, its image and
+    /// what it makes of the image occupy.
     pub kernel: Interval,
     /// The last physical address that a protection domain may map.
     pub last: u64,
@@ -103,6 +136,15 @@ pub struct Qemu {
     pub iommu: String,
     /// Its arguments, with `{iommu}` and `{image}`.
     pub args: Vec<String>,
+    /// What it is given besides to boot seL4, with `{kernel}` and `{image}`.
+    #[serde(default)]
+    pub sel4_args: Vec<String>,
+    /// What it is given besides to boot the embedded kernel, with `{image}`.
+    #[serde(default)]
+    pub embedded_args: Vec<String>,
+    /// What it is given before all others unless there is to be no IOMMU.
+    #[serde(default)]
+    pub iommu_args: Vec<String>,
 }
 
 impl Board {
@@ -126,6 +168,12 @@ impl Board {
     /// The folder of the board `name`.
     pub fn folder(root: &Path, name: &str) -> PathBuf {
         root.join("platform/boards").join(name)
+    }
+
+    /// The folder with the default system of the board `name` and its policy: the board's, else the repository's.
+    pub fn system_folder(root: &Path, name: &str) -> PathBuf {
+        let own = Self::folder(root, name);
+        if own.join("system.xml").is_file() { own } else { root.into() }
     }
 
     /// The address above the highest that a map of a protection domain with such a stack may use: the stack's

@@ -7,22 +7,36 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::toolchain::Compiler;
+use crate::{board::Arch, toolchain::Compiler};
 
-/// What PDs are built for, on either runtime, and the embedded kernel. None of them touches the floating-point
-/// registers, so that a kernel that is told so (`fpu="false"`) need not exchange them in a call.
-pub const TARGET: &str = "aarch64-unknown-none-softfloat";
+/// How PDs are built for `arch` on either runtime.
+pub const fn pd_flags(arch: Arch) -> [&'static str; 2] {
+    match arch {
+        // Normal memory takes unaligned accesses on every kernel; a compiler that must not make any calls a function
+        // for each copy of more than four words. It warns at each crate that it knows no such feature; what else there
+        // is to warn of, `cargo xtask check` says.
+        Arch::Aarch64 => ["-Ctarget-feature=-strict-align", "-Awarnings"],
+        // A program has fixed addresses, below 2 GiB.
+        Arch::X86_64 => ["-Crelocation-model=static", "-Ccode-model=small"],
+    }
+}
 
-/// How PDs are built on either runtime. Normal memory takes unaligned accesses on every kernel; a compiler that must
-/// not make any calls a function for each copy of more than four words. It warns at each crate that it knows no such
-/// feature; what else there is to warn of, `cargo xtask check` says.
-pub const PD_FLAGS: [&str; 2] = ["-Ctarget-feature=-strict-align", "-Awarnings"];
+/// How the embedded kernel is built for `arch`.
+pub const fn kernel_flags(arch: Arch) -> &'static [&'static str] {
+    match arch {
+        Arch::Aarch64 => &[],
+        // It has fixed addresses, in the highest 2 GiB.
+        Arch::X86_64 => &["-Crelocation-model=static", "-Ccode-model=kernel"],
+    }
+}
 
 /// The SDK whose layout and labels a program is built for, as Microkit names it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sdk<'a> {
     /// The board.
     pub board: &'a str,
+    /// Its architecture.
+    pub arch: Arch,
     /// The kernel configuration: `debug`, `release` or `benchmark`.
     pub config: &'a str,
 }
@@ -47,7 +61,7 @@ pub fn build_pds(root: &Path, packages: &[&str], sdk: Sdk<'_>) -> Result<Vec<Pat
         cargo.args(["--package", package, "--bin", package, "--features", &format!("{package}/pd")]);
     }
     run(cargo, &packages.join(", "))?;
-    Ok(packages.iter().map(|package| output_folder(root, PDS).join(package)).collect())
+    Ok(packages.iter().map(|package| output_folder(root, PDS, sdk.arch).join(package)).collect())
 }
 
 /// Builds `example` of the PD runtime.
@@ -58,15 +72,16 @@ pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf
     let mut cargo = pd_cargo(root, "build", sdk)?;
     cargo.args(["--release", "--package", "sel4-microkit", "--example", example]);
     run(cargo, example)?;
-    Ok(output_folder(root, PDS).join("examples").join(example))
+    Ok(output_folder(root, PDS, sdk.arch).join("examples").join(example))
 }
 
-/// Builds the embedded kernel.
+/// Builds the embedded kernel for `arch`.
 ///
 /// # Errors
 /// A tool is missing or the kernel does not build.
-pub fn build_kernel(root: &Path) -> Result<PathBuf> {
-    let mut cargo = Compiler::find(TARGET)?.cargo("build", TARGET, &[]);
+pub fn build_kernel(root: &Path, arch: Arch) -> Result<PathBuf> {
+    let flags: Vec<String> = kernel_flags(arch).iter().map(|&flag| flag.to_owned()).collect();
+    let mut cargo = Compiler::find(arch.target())?.cargo("build", arch.target(), &flags);
     cargo.current_dir(root).arg("--target-dir").arg(folder(root, KERNEL));
     cargo.args([
         "--release",
@@ -78,7 +93,7 @@ pub fn build_kernel(root: &Path) -> Result<PathBuf> {
         "kernel",
     ]);
     run(cargo, "embedded-kernel")?;
-    Ok(output_folder(root, KERNEL).join("embedded-kernel"))
+    Ok(output_folder(root, KERNEL, arch).join("embedded-kernel"))
 }
 
 /// `cargo SUBCOMMAND` as PDs need it: their target, linker script and SDK.
@@ -86,8 +101,9 @@ fn pd_cargo(root: &Path, subcommand: &str, sdk: Sdk<'_>) -> Result<Command> {
     let script = root.join("platform/embedded/sel4-microkit/pd.ld");
     let mut flags =
         vec![format!("-Clink-arg=-T{}", script.display()), "-Clink-arg=-zmax-page-size=4096".to_owned()];
-    flags.extend(PD_FLAGS.map(str::to_owned));
-    let mut cargo = Compiler::find(TARGET)?.cargo(subcommand, TARGET, &flags);
+    flags.extend(pd_flags(sdk.arch).map(str::to_owned));
+    let target = sdk.arch.target();
+    let mut cargo = Compiler::find(target)?.cargo(subcommand, target, &flags);
     cargo.current_dir(root).arg("--target-dir").arg(folder(root, PDS));
     cargo.env("MICROKIT_BOARD", sdk.board).env("MICROKIT_CONFIG", sdk.config);
     Ok(cargo)
@@ -101,8 +117,8 @@ fn folder(root: &Path, name: &str) -> PathBuf {
     crate::target_folder(root).join(name)
 }
 
-fn output_folder(root: &Path, name: &str) -> PathBuf {
-    folder(root, name).join(TARGET).join("release")
+fn output_folder(root: &Path, name: &str, arch: Arch) -> PathBuf {
+    folder(root, name).join(arch.target()).join("release")
 }
 
 /// Runs `cargo`, which builds `what`.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    board::Board,
+    board::{Arch, Board},
     build::{self, Sdk},
     image,
     policy::{self, PCI_BLOB, Policy, SERVER_BLOB},
@@ -143,7 +143,7 @@ pub fn describe_for_sel4(
     let policy = policy.map(|source| Policy::parse(&source.name, &source.text)).transpose()?;
     let supervisors = policy.as_ref().map_or(vec![], Policy::supervisors);
     let generated = generated(policy.is_some(), &supervisors);
-    let mut system = System::parse(&system.name, &system.text, &Files { folders, generated })?;
+    let mut system = System::parse(&system.name, &system.text, &Files { folders, generated }, board.arch)?;
     sdf::check::check(&system, board)?;
     let mut clients = vec![];
     if let Some(policy) = policy {
@@ -164,6 +164,19 @@ fn generated(with_policy: bool, supervisors: &[Supervisor]) -> Vec<String> {
 }
 
 impl Recipe {
+    /// The folder of what an image for seL4 is packed of.
+    fn stage(&self) -> PathBuf {
+        self.output.with_extension("files")
+    }
+
+    /// The kernel's file, where a built image lacks it.
+    pub fn kernel_file(&self) -> Option<PathBuf> {
+        match self.kernel {
+            Kernel::Embedded(_) => None,
+            Kernel::Sel4(_) => sdk::kernel_of(&self.stage()),
+        }
+    }
+
     /// Builds the image.
     ///
     /// # Errors
@@ -182,12 +195,13 @@ impl Recipe {
         match &self.kernel {
             Kernel::Embedded(kernel) => {
                 let mut described = describe(&source, policy.as_ref(), &board, folders)?;
-                let programs = self.programs(&described.system, |packages| self.build_embedded(packages))?;
-                restart::fill(&mut described.system, &described.supervisors, &programs)?;
+                let programs =
+                    self.programs(&described.system, |packages| self.build_embedded(packages, board.arch))?;
+                restart::fill(&mut described.system, &described.supervisors, &programs, board.arch)?;
                 let image = image::build(&described.system, &board, *config, &programs)?;
                 let kernel = match kernel {
                     Some(kernel) => kernel.clone(),
-                    None => build::build_kernel(&self.root)?,
+                    None => build::build_kernel(&self.root, board.arch)?,
                 };
                 let kernel =
                     fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
@@ -202,11 +216,12 @@ impl Recipe {
                 let programs = self.programs(&described.system, |packages| match sel4.runtime {
                     Runtime::RustSel4 if packages.is_empty() => Ok(vec![]),
                     Runtime::RustSel4 => {
-                        rust_sel4::build(&self.root, packages, &sdk.headers(), sel4.rust_sel4.as_deref())
+                        let repository = sel4.rust_sel4.as_deref();
+                        rust_sel4::build(&self.root, packages, board.arch, &sdk.headers(), repository)
                     }
-                    Runtime::Embedded => self.build_embedded(packages),
+                    Runtime::Embedded => self.build_embedded(packages, board.arch),
                 })?;
-                restart::fill(&mut described.system, &described.supervisors, &programs)?;
+                restart::fill(&mut described.system, &described.supervisors, &programs, board.arch)?;
                 self.pack(&described, &sdk, &programs)?;
                 Ok(described)
             }
@@ -222,7 +237,7 @@ impl Recipe {
     ) -> Result<()> {
         // `output` lies in a folder that exists.
         let output = std::path::absolute(&self.output)?;
-        let stage = output.with_extension("files");
+        let stage = std::path::absolute(self.stage())?;
         fs::create_dir_all(&stage).with_context(|| format!("cannot make {}", stage.display()))?;
         for (name, program) in programs {
             fs::copy(program, stage.join(name)).with_context(|| {
@@ -282,8 +297,8 @@ impl Recipe {
     }
 
     /// Builds the programs of `packages` with the embedded runtime.
-    fn build_embedded(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
-        let sdk = Sdk { board: &self.board, config: &self.config };
+    fn build_embedded(&self, packages: &[&str], arch: Arch) -> Result<Vec<PathBuf>> {
+        let sdk = Sdk { board: &self.board, arch, config: &self.config };
         let (examples, pds): (Vec<&str>, Vec<&str>) =
             packages.iter().partition(|package| self.is_example(package));
         let mut built: HashMap<&str, PathBuf> = HashMap::new();

@@ -80,7 +80,7 @@ enum Command {
 struct Run {
     #[command(flatten)]
     image: Image,
-    /// The IOMMU of QEMU's machine: smmuv3, or none to see the checks fail [default: the board's].
+    /// The IOMMU of QEMU's machine, or none to see the checks fail [default: the board's].
     #[arg(long, env = "IOMMU")]
     iommu: Option<String>,
     /// Seconds after which the run has failed.
@@ -97,10 +97,10 @@ struct Run {
 #[derive(Args, Clone)]
 #[group(skip)]
 struct Image {
-    /// The system description [default: the repository's system.xml].
+    /// The system description [default: the board's system.xml, else the repository's].
     #[arg(long)]
     system: Option<PathBuf>,
-    /// The policy [default: the repository's policy.toml, with its system.xml].
+    /// The policy [default: policy.toml beside the default system description].
     #[arg(long)]
     policy: Option<PathBuf>,
     /// The board, a folder of platform/boards.
@@ -174,12 +174,12 @@ impl Sel4 {
 impl Image {
     fn recipe(self, kernel: Kernel) -> Recipe {
         let root = xtask::root();
-        let default = root.join("policy.toml");
-        let policy = self.policy.or_else(|| self.system.is_none().then_some(default));
+        let default = Board::system_folder(&root, &self.board);
+        let policy = self.policy.or_else(|| self.system.is_none().then(|| default.join("policy.toml")));
         let config = self.config.or(image::DEFAULT_CONFIG);
         let output = self.output.unwrap_or_else(|| kernel.image(&root, &format!("{}-{config}", self.board)));
         Recipe {
-            system: self.system.unwrap_or_else(|| root.join("system.xml")),
+            system: self.system.unwrap_or_else(|| default.join("system.xml")),
             policy,
             board: self.board,
             config,
@@ -212,9 +212,11 @@ impl Run {
         let recipe = self.image.recipe(kernel);
         let mut awaited = recipe.build()?.clients;
         awaited.extend(self.await_pd);
+        let kernel = recipe.kernel_file();
         let run = qemu::Run {
             board: &Board::read(&recipe.root, &recipe.board)?,
             image: &recipe.output,
+            kernel: kernel.as_deref(),
             iommu: self.iommu.as_deref().filter(|iommu| !iommu.is_empty()),
             icount: self.icount,
             timeout: Duration::from_secs(self.timeout),

@@ -20,6 +20,9 @@ use crate::{
 /// Lines that are read ahead of their judgement.
 const LINES_AHEAD: usize = 1024;
 
+/// The IOMMU of a machine that is to have none.
+const NO_IOMMU: &str = "none";
+
 /// The exit status of a command that was interrupted by a signal.
 const INTERRUPTED: i32 = 130;
 
@@ -30,6 +33,8 @@ pub struct Run<'a> {
     pub board: &'a Board,
     /// The image.
     pub image: &'a Path,
+    /// The kernel, where it is no part of the image.
+    pub kernel: Option<&'a Path>,
     /// The IOMMU of QEMU's machine, instead of the board's.
     pub iommu: Option<&'a str>,
     /// Whether virtual time counts instructions.
@@ -90,8 +95,13 @@ impl Run<'_> {
         let mut command = Command::new(toolchain::qemu(&qemu.program)?);
         let iommu = self.iommu.unwrap_or(&qemu.iommu);
         // In QEMU's options, a comma in a value is doubled.
-        let image = self.image.display().to_string().replace(',', ",,");
-        command.args(qemu.args.iter().map(|arg| arg.replace("{iommu}", iommu).replace("{image}", &image)));
+        let shown = |path: &Path| path.display().to_string().replace(',', ",,");
+        let (image, kernel) = (shown(self.image), self.kernel.map(shown).unwrap_or_default());
+        let first = if iommu == NO_IOMMU { &[] } else { &*qemu.iommu_args };
+        let boots = if self.kernel.is_some() { &qemu.sel4_args } else { &qemu.embedded_args };
+        command.args(first.iter().chain(&qemu.args).chain(boots).map(|arg| {
+            arg.replace("{iommu}", iommu).replace("{image}", &image).replace("{kernel}", &kernel)
+        }));
         if self.icount {
             command.args(["-icount", "shift=0"]);
         }

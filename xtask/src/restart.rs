@@ -7,7 +7,11 @@ use pd_restart::{FIRST_ENTRY, HEADER_BYTES, MAX_DATA_BYTES, RESTART_ENTRY, heade
 use supervisor::policy::{ChildEntry, Header, MAGIC, NAME_BYTES, NO_CHANNEL, NO_CLIENT, parse};
 use zerocopy::IntoBytes;
 
-use crate::{board::Interval, image::elf::Program, sdf::System};
+use crate::{
+    board::{Arch, Interval},
+    image::elf::Program,
+    sdf::System,
+};
 
 /// The prefill file that the builder generates for the supervisor `pd`.
 pub fn blob_name(pd: &str) -> String {
@@ -23,7 +27,7 @@ pub struct Supervisor {
     pub clients: Vec<String>,
 }
 
-/// Fills the blobs of those of `supervisors` that map one; `programs` has the ELF file of each program.
+/// Fills the blobs of those of `supervisors` that map one; `programs` has the ELF file of each program, for `arch`.
 ///
 /// # Errors
 /// A child's program cannot be read, or not be restarted.
@@ -31,6 +35,7 @@ pub fn fill(
     system: &mut System,
     supervisors: &[Supervisor],
     programs: &HashMap<String, PathBuf>,
+    arch: Arch,
 ) -> Result<()> {
     for supervisor in supervisors {
         let name = blob_name(&supervisor.pd);
@@ -40,7 +45,7 @@ pub fn fill(
         let (Some(region), Some(pd)) = (region, system.pd(&supervisor.pd)) else { continue };
         let mut entries = vec![];
         for child in 0..system.pds.len() {
-            if let Some(entry) = entry(system, supervisor, pd, child, programs)? {
+            if let Some(entry) = entry(system, supervisor, pd, child, programs, arch)? {
                 entries.push(entry);
             }
         }
@@ -65,6 +70,7 @@ fn entry(
     pd: usize,
     child: usize,
     programs: &HashMap<String, PathBuf>,
+    arch: Arch,
 ) -> Result<Option<ChildEntry>> {
     let of = &system.pds[child];
     let Some(parent) = of.parent.as_ref().filter(|parent| parent.pd == pd) else { return Ok(None) };
@@ -78,7 +84,7 @@ fn entry(
             path.display()
         ))
     })?;
-    let entry = restart_entry(&bytes).map_err(|rule| {
+    let entry = restart_entry(&bytes, arch).map_err(|rule| {
         let message = format!("'{}' {rule}; '{}' restarts '{}'", of.program, supervisor.pd, of.name);
         of.program_place.refuse(message)
     })?;
@@ -98,12 +104,12 @@ fn entry(
     }))
 }
 
-/// Where the program in the ELF file `bytes` restarts.
+/// Where the program for `arch` in the ELF file `bytes` restarts.
 ///
 /// # Errors
 /// Why it does not, to follow its name.
-pub fn restart_entry(bytes: &[u8]) -> Result<u64, String> {
-    let program = Program::parse(bytes)?;
+pub fn restart_entry(bytes: &[u8], arch: Arch) -> Result<u64, String> {
+    let program = Program::parse(bytes, arch)?;
     let missing = format!("cannot be restarted: link 'pd-restart', and with --entry={FIRST_ENTRY}");
     let (Some((restart, _)), Some((first, _))) = (program.symbol(RESTART_ENTRY), program.symbol(FIRST_ENTRY))
     else {

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    build::{self, TARGET},
+    board::Arch,
+    build,
     toolchain::{Compiler, Version},
 };
 
@@ -64,17 +65,24 @@ impl Pin {
     }
 }
 
-/// Builds the binaries `names` of platform/sel4 against the seL4 of `headers`; `repository` is where rust-sel4 comes
-/// from instead of the place that the manifest names. The ELF files are in the same order.
+/// Builds the binaries `names` of platform/sel4 for `arch`, against the seL4 of `headers`; `repository` is where
+/// rust-sel4 comes from instead of the place that the manifest names. The ELF files are in the same order.
 ///
 /// # Errors
 /// A tool is missing, `repository` is no such repository, or a program does not build.
-pub fn build(root: &Path, names: &[&str], headers: &Path, repository: Option<&str>) -> Result<Vec<PathBuf>> {
+pub fn build(
+    root: &Path,
+    names: &[&str],
+    arch: Arch,
+    headers: &Path,
+    repository: Option<&str>,
+) -> Result<Vec<PathBuf>> {
     let workspace = root.join("platform/sel4");
     let target_folder = crate::target_folder(root).join("rust-sel4");
+    let target = arch.target();
     let compiler =
-        Compiler::find_from(OLDEST_RUST, TARGET).context("RUSTC names no compiler for rust-sel4")?;
-    let mut cargo = compiler.cargo("build", TARGET, &build::PD_FLAGS.map(str::to_owned));
+        Compiler::find_from(OLDEST_RUST, target).context("RUSTC names no compiler for rust-sel4")?;
+    let mut cargo = compiler.cargo("build", target, &build::pd_flags(arch).map(str::to_owned));
     cargo.current_dir(&workspace).args(["--locked", "--release", "--target-dir"]).arg(&target_folder);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     // rust-sel4 uses unstable features.
@@ -94,7 +102,7 @@ pub fn build(root: &Path, names: &[&str], headers: &Path, repository: Option<&st
             pin.tag, pin.url
         )
     })?;
-    let folder = target_folder.join(TARGET).join("release");
+    let folder = target_folder.join(target).join("release");
     Ok(names.iter().map(|name| folder.join(name)).collect())
 }
 

@@ -11,6 +11,17 @@ use anyhow::{Context, Result, bail, ensure};
 /// The release of Microkit that goes with seL4 16.0.0 and rust-sel4 v5.0.0.
 const VERSION: &str = "2.3.0";
 
+/// The name under which the tool makes an image.
+const MADE: &str = "image.made";
+
+/// The kernel that the tool leaves for x86, as a file of 32 bits: QEMU loads no other.
+const KERNEL: &str = "sel4_32.elf";
+
+/// The kernel that goes with an image whose files are in `folder`, if it is no part of the image.
+pub fn kernel_of(folder: &Path) -> Option<PathBuf> {
+    Some(folder.join(KERNEL)).filter(|kernel| kernel.is_file())
+}
+
 /// The name of the folder that a release unpacks to.
 const HINT: &str = "set MICROKIT_SDK to the folder microkit-sdk-2.3.0 of Microkit's release 2.3.0";
 
@@ -52,15 +63,17 @@ impl<'a> Sdk<'a> {
     }
 
     /// Has the tool pack `system` into `output`; programs and prefill files come from `folders`, the first first.
-    /// The tool's report goes beside `output`.
+    /// The tool's report goes beside `output`; on x86 it leaves kernels in the first folder, see [`kernel_of`].
     ///
     /// # Errors
     /// The tool cannot be run, or refuses.
     pub fn pack(&self, system: &Path, folders: &[&Path], output: &Path) -> Result<()> {
+        // It puts kernels, under names of its own, beside what it makes.
+        let made = folders.first().map_or_else(|| output.into(), |folder| folder.join(MADE));
         let mut tool = Command::new(self.tool());
         tool.arg(system.canonicalize().with_context(|| format!("cannot read {}", system.display()))?);
         tool.args(["--board", self.board, "--config", self.config]);
-        tool.arg("--output").arg(output).arg("--report").arg(output.with_extension("report"));
+        tool.arg("--output").arg(&made).arg("--report").arg(output.with_extension("report"));
         tool.arg("--search-path").args(folders).env("MICROKIT_SDK", &self.folder);
         // The tool also looks in its current folder: let that be one of those.
         if let Some(folder) = folders.first() {
@@ -69,7 +82,7 @@ impl<'a> Sdk<'a> {
         let result = tool.output().with_context(|| format!("cannot run {}", self.tool().display()))?;
         let said = String::from_utf8_lossy(&result.stderr);
         ensure!(result.status.success(), "Microkit's tool refuses the system:\n{}", said.trim_end());
-        Ok(())
+        fs::rename(&made, output).with_context(|| format!("cannot move the image to {}", output.display()))
     }
 
     fn tool(&self) -> PathBuf {

@@ -39,13 +39,14 @@ fn boot(test: &str, system: &str, program: &Elf) -> Vec<String> {
     fs::write(&file, program.bytes()).unwrap();
     let programs = system.pds.iter().map(|pd| (pd.program.clone(), file.clone())).collect();
     let packed = image::build(&system, &board, embedded_image::config::DEBUG, &programs).unwrap();
-    let kernel = build::build_kernel(&root).unwrap();
+    let kernel = build::build_kernel(&root, board.arch).unwrap();
     let whole = folder.join("image.bin");
     let flat = image::flatten(&fs::read(kernel).unwrap(), &board, &packed).unwrap();
     fs::write(&whole, flat).unwrap();
     let run = qemu::Run {
         board: &board,
         image: &whole,
+        kernel: None,
         iommu: None,
         icount: false,
         timeout: DEADLINE,

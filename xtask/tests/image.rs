@@ -11,7 +11,7 @@ use std::{
 use elf::{Elf, Segment};
 use embedded_image::{Image, NO_PARENT, channel, flags};
 use xtask::{
-    board::{self, Board},
+    board::{self, Arch, Board},
     builder::{Source, describe},
     image,
     sdf::System,
@@ -267,11 +267,15 @@ fn bad_programs_are_refused() {
 #[test]
 fn files_that_are_no_programs_are_refused() {
     for bytes in [&b""[..], b"#!/bin/sh\n", &Elf::good(&[]).bytes()[..100]] {
-        assert!(image::elf::Program::parse(bytes).unwrap_err().starts_with("is not a 64-bit ELF file"));
+        assert!(
+            image::elf::Program::parse(bytes, Arch::Aarch64)
+                .unwrap_err()
+                .starts_with("is not a 64-bit ELF file")
+        );
     }
     let mut cut = Elf::good(&[]);
     cut.segments[0].bytes = 1 << 40;
-    assert!(image::elf::Program::parse(&cut.bytes()).is_err());
+    assert!(image::elf::Program::parse(&cut.bytes(), Arch::Aarch64).is_err());
 }
 
 #[test]

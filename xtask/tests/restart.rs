@@ -8,6 +8,7 @@ use elf::{Elf, Segment};
 use pd_restart::MAX_DATA_BYTES;
 use supervisor::policy::{Children, parse};
 use xtask::{
+    board::Arch,
     restart::{Supervisor, fill, restart_entry},
     sdf::{Files, System},
 };
@@ -40,7 +41,7 @@ fn without(symbol: &str) -> Elf {
 #[test]
 fn a_program_that_can_be_restarted_says_where() {
     for data in [8, MAX_DATA_BYTES as u64] {
-        assert_eq!(restart_entry(&restartable(data).bytes()), Ok(elf::CODE + 8));
+        assert_eq!(restart_entry(&restartable(data).bytes(), Arch::Aarch64), Ok(elf::CODE + 8));
     }
 }
 
@@ -60,9 +61,11 @@ fn programs_that_cannot_be_restarted_are_refused_by_what_they_lack() {
         ),
     ];
     for (elf, expected) in cases {
-        assert_eq!(restart_entry(&elf.bytes()), Err(expected.to_string()));
+        assert_eq!(restart_entry(&elf.bytes(), Arch::Aarch64), Err(expected.to_string()));
     }
-    assert!(restart_entry(b"#!/bin/sh\n").unwrap_err().starts_with("is not a 64-bit ELF file"));
+    assert!(
+        restart_entry(b"#!/bin/sh\n", Arch::Aarch64).unwrap_err().starts_with("is not a 64-bit ELF file")
+    );
 }
 
 const SYSTEM: &str = r#"<system>
@@ -87,7 +90,7 @@ const SYSTEM: &str = r#"<system>
 /// Tells the supervisor of its children, whose program is `child`.
 fn told(test: &str, child: &Elf) -> Result<Children, String> {
     let files = Files { folders: vec![], generated: vec!["founder_children.bin".into()] };
-    let mut system = System::parse("system.xml", SYSTEM, &files).unwrap();
+    let mut system = System::parse("system.xml", SYSTEM, &files, Arch::Aarch64).unwrap();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("restart-{test}.elf"));
     fs::write(&file, child.bytes()).unwrap();
     let supervisors = ["nobody", "founder"].map(|pd| Supervisor {
@@ -95,7 +98,7 @@ fn told(test: &str, child: &Elf) -> Result<Children, String> {
         clients: ["net", "other", "disk"].map(str::to_string).to_vec(),
     });
     let programs = HashMap::from([("disk.elf".to_string(), file)]);
-    fill(&mut system, &supervisors, &programs).map_err(|error| format!("{error:#}"))?;
+    fill(&mut system, &supervisors, &programs, Arch::Aarch64).map_err(|error| format!("{error:#}"))?;
     let bytes = system.regions[0].prefill.as_ref().unwrap().bytes.as_ref().unwrap();
     assert_eq!(bytes.len(), 0x2000);
     Ok(parse(bytes).unwrap())

@@ -3,13 +3,13 @@
 use core::fmt;
 
 use arm_smmu_v3::SmmuV3;
-use intel_vtd::IntelVtd;
+use intel_vtd::{IntelVtd, InterruptMessage};
 use iommu_hal::{
     Binding, Carver, Clock, Completed, DomainTag, Fault, Geometry, IovaRange, Registers, StreamId,
     TableMemory, Unit, UnitError,
 };
 
-use crate::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
+use crate::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD, UnitEntry};
 
 /// Any IOMMU that this server knows.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl fmt::Display for BringUpError {
 }
 
 impl<R: Registers> AnyUnit<R> {
-    /// Brings up the unit of `kind`, one of the policy's, behind `registers`; every stream aborts, `streams` can be
+    /// Brings up the unit that `entry` of the policy says, behind `registers`; every stream aborts, `streams` can be
     /// attached.
     ///
     /// # Errors
@@ -58,14 +58,14 @@ impl<R: Registers> AnyUnit<R> {
     /// # Panics
     /// For a kind that no checked policy has.
     pub fn bring_up<M: TableMemory>(
-        kind: u32,
+        entry: &UnitEntry,
         registers: R,
         memory: &mut M,
         clock: &impl Clock,
         carver: &mut Carver,
         streams: &[StreamId],
     ) -> Result<Self, BringUpError> {
-        match kind {
+        match entry.kind {
             KIND_ARM_SMMU_V3 => {
                 let config = arm_smmu_v3::Config { streams, stage: None, record_unknown: false };
                 SmmuV3::bring_up(registers, memory, clock, carver, &config)
@@ -73,7 +73,9 @@ impl<R: Registers> AnyUnit<R> {
                     .map_err(BringUpError::SmmuV3)
             }
             KIND_INTEL_VTD => {
-                let config = intel_vtd::Config { streams, record_unknown: false };
+                let fault_message = (entry.fault_address != 0)
+                    .then_some(InterruptMessage { address: entry.fault_address, data: entry.fault_data });
+                let config = intel_vtd::Config { streams, record_unknown: false, fault_message };
                 IntelVtd::bring_up(registers, memory, clock, carver, &config)
                     .map(Self::IntelVtd)
                     .map_err(BringUpError::IntelVtd)

@@ -3,11 +3,14 @@
 #![no_main]
 #![allow(unsafe_code)] // Hands the mapped regions, each once, to the ports that own them.
 
-use core::{fmt::Write, ptr::NonNull};
+use core::{
+    fmt::{self, Write},
+    ptr::NonNull,
+};
 
 use heapless::Vec;
 use iommu_core::Storage;
-use iommu_hal::real::{CpuAlarm, CpuClock, MappedMemory, MappedPage, MmioRegisters};
+use iommu_hal::real::{Alarm, CpuClock, MappedMemory, MappedPage, MmioRegisters, TimeError, TimerRegisters};
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{Status, Words};
 use iommu_server::{
@@ -38,10 +41,31 @@ static FRAME_META: SpinMutex<[FrameMeta; FRAMES]> = SpinMutex::new([FrameMeta::N
 
 struct HandlerImpl {
     /// `None`: it did not start, and every request is refused.
-    server: Option<IommuServer>,
+    started: Option<Started>,
     output: Writer<PrintRing>,
-    alarm: CpuAlarm,
     timer: usize,
+}
+
+struct Started {
+    server: IommuServer,
+    alarm: Alarm,
+}
+
+/// Why it did not start.
+enum Failure {
+    Clock(TimeError),
+    Server(StartError),
+    Alarm(TimeError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock(error) => write!(f, "cannot protect anything: no deadline can be kept: {error}"),
+            Self::Server(error) => write!(f, "cannot protect anything: {error}"),
+            Self::Alarm(error) => write!(f, "aborts every device: nothing would wake the server: {error}"),
+        }
+    }
 }
 
 /// The values of `u64` symbols that the tool patches.
@@ -54,13 +78,13 @@ macro_rules! patched {
 #[protection_domain]
 fn init() -> HandlerImpl {
     let mut output = output();
-    let server = start(&mut output);
+    let started = start(&mut output);
     // Writing does not fail.
-    _ = match &server {
+    _ = match &started {
         Ok(_) => writeln!(log(&mut output), "protected: every device that is not attached is aborted"),
-        Err(error) => writeln!(output, "FAIL {}: cannot protect anything: {error}", name()),
+        Err(failure) => writeln!(output, "FAIL {}: {failure}", name()),
     };
-    HandlerImpl { server: server.ok(), output, alarm: CpuAlarm::new(), timer: *var!(irq_timer: usize = 0) }
+    HandlerImpl { started: started.ok(), output, timer: *var!(irq_timer: usize = 0) }
 }
 
 fn name() -> &'static str {
@@ -82,7 +106,22 @@ fn log(output: &mut Writer<PrintRing>) -> Named<'_, Writer<PrintRing>> {
     Named::new(output, name())
 }
 
-fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
+/// The registers of the board's timer, where the system description maps them.
+fn timer() -> Option<TimerRegisters> {
+    let at = NonNull::new(*var!(timer_registers: usize = 0) as *mut u8)?;
+    // SAFETY: the system description maps the registers here, as device memory, writable; this is their one owner.
+    Some(unsafe { TimerRegisters::new(at) })
+}
+
+fn start(output: &mut Writer<PrintRing>) -> Result<Started, Failure> {
+    let mut timer = timer();
+    let clock = CpuClock::new(timer.as_mut()).map_err(Failure::Clock)?;
+    let server = start_server(clock, output).map_err(Failure::Server)?;
+    let alarm = Alarm::new(timer, server.timer_line()).map_err(Failure::Alarm)?;
+    Ok(Started { server, alarm })
+}
+
+fn start_server(clock: CpuClock, output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     let [tables_paddr, tables_bytes, registers_bytes] =
         patched!(tables_paddr tables_bytes unit_registers_bytes);
     let registers = memory_region_symbol!(unit_registers: *mut u8);
@@ -98,7 +137,7 @@ fn start(output: &mut Writer<PrintRing>) -> Result<IommuServer, StartError> {
     let parts = Parts {
         registers: Vec::from_iter([registers]),
         memory,
-        clock: CpuClock::new(),
+        clock,
         region_paddrs: patched! {
             region_paddr_00 region_paddr_01 region_paddr_02 region_paddr_03
             region_paddr_04 region_paddr_05 region_paddr_06 region_paddr_07
@@ -124,10 +163,9 @@ fn fault_ring(vaddr: u64) -> MappedPage {
     unsafe { MappedPage::new(at) }
 }
 
-impl HandlerImpl {
-    fn work(&mut self) {
-        let Some(server) = &mut self.server else { return };
-        let step = server.work(&mut log(&mut self.output));
+impl Started {
+    fn work(&mut self, log: &mut impl Write) {
+        let step = self.server.work(log);
         self.notify(step.notify);
         if let Some(after_ns) = if step.more { Some(STEP_PAUSE_NS) } else { step.deadline_ns } {
             self.alarm.set(after_ns);
@@ -148,22 +186,24 @@ impl Handler for HandlerImpl {
     type Error = Infallible;
 
     fn protected(&mut self, channel: Channel, message: MessageInfo) -> Result<MessageInfo, Infallible> {
-        let Some(server) = &mut self.server else {
+        let Some(started) = &mut self.started else {
             return Ok(MessageInfo::new(Status::HardwareFailed.label(), 0));
         };
         let words = with_msg_regs(|registers| Words::load(message.count(), registers));
-        let answer = server.call(channel.index() as u8, message.label(), &words);
+        let answer = started.server.call(channel.index() as u8, message.label(), &words);
         let count = with_msg_regs_mut(|registers| answer.words.store(registers));
-        self.notify(answer.notify);
+        started.notify(answer.notify);
         Ok(MessageInfo::new(answer.status.label(), count))
     }
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
         for channel in channels.iter() {
-            if channel.index() == self.timer {
-                self.alarm.stop();
+            if let Some(started) = &mut self.started {
+                if channel.index() == self.timer {
+                    started.alarm.stop();
+                }
+                started.work(&mut log(&mut self.output));
             }
-            self.work();
             if channel.irq_ack().is_err() {
                 let channel = channel.index();
                 // Writing does not fail.

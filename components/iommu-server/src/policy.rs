@@ -9,6 +9,7 @@
 
 use core::fmt;
 
+use intel_vtd::InterruptMessage;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// [`Header::magic`]: "uKtPOL01".
@@ -60,6 +61,9 @@ pub const MAX_CHANNEL: u8 = 61;
 /// [`Header::pci_host_channel`] where there is no PCI host.
 pub const NO_CHANNEL: u8 = 0xff;
 
+/// [`Header::timer_line`] where the timer has a line of its own, or there is none.
+pub const NO_LINE: u32 = u32::MAX;
+
 /// [`UnitEntry::kind`] of an Arm SMMUv3.
 pub const KIND_ARM_SMMU_V3: u32 = 1;
 
@@ -94,6 +98,10 @@ pub struct Header {
     pub wards: u8,
     /// [`ReservedEntry`]s.
     pub reserved_ranges: u8,
+    /// The interrupt line that the server's timer is to raise (x86: the I/O APIC's pin), or [`NO_LINE`].
+    pub timer_line: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// One IOMMU. Its registers' address is patched into the server, as all addresses are.
@@ -102,8 +110,10 @@ pub struct Header {
 pub struct UnitEntry {
     /// What it is: [`KIND_ARM_SMMU_V3`] or [`KIND_INTEL_VTD`].
     pub kind: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The data of the message by which it tells of faults.
+    pub fault_data: u32,
+    /// That message's address; 0: it tells by wires.
+    pub fault_address: u64,
 }
 
 /// One client; its number is its index.
@@ -203,8 +213,8 @@ const _: () = {
     assert!(size_of::<SupervisorEntry>() == 8);
     assert!(size_of::<WardEntry>() == 8);
     assert!(size_of::<ReservedEntry>() == 24);
-    assert!(size_of::<Header>() == 16);
-    assert!(size_of::<UnitEntry>() == 8);
+    assert!(size_of::<Header>() == 24);
+    assert!(size_of::<UnitEntry>() == 16);
     assert!(size_of::<ClientEntry>() == 24);
     assert!(size_of::<DeviceEntry>() == 16);
     assert!(size_of::<GrantEntry>() == 16);
@@ -285,7 +295,11 @@ impl<'a> Policy<'a> {
         if pci_host > MAX_CHANNEL && pci_host != NO_CHANNEL {
             return Err(PolicyError::BadPciHost(pci_host));
         }
-        every("units", self.units, |_, unit| [KIND_ARM_SMMU_V3, KIND_INTEL_VTD].contains(&unit.kind))?;
+        every("units", self.units, |_, unit| match unit.kind {
+            KIND_ARM_SMMU_V3 => (unit.fault_address, unit.fault_data) == (0, 0),
+            KIND_INTEL_VTD => unit.fault_address == 0 || InterruptMessage::is_address(unit.fault_address),
+            _ => false,
+        })?;
         every("clients", self.clients, |index, client| {
             client.channel <= MAX_CHANNEL
                 && client.channel != self.header.pci_host_channel

@@ -121,6 +121,7 @@ pub struct Server<'a, R, M, C, P> {
     pub(crate) given_up: u8,
     /// The client whose turn it is.
     pub(crate) turn: usize,
+    pub(crate) timer_line: Option<u32>,
 }
 
 impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, P> {
@@ -174,6 +175,11 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
             }
             other => self.rare_request(client, other),
         }
+    }
+
+    /// The interrupt line that the timer is to raise, if there is a choice.
+    pub const fn timer_line(&self) -> Option<u32> {
+        self.timer_line
     }
 
     /// How many table frames there are, and how many of them are free.

@@ -13,8 +13,8 @@ use crate::{
     backend::{AnyUnit, BringUpError},
     faults::RingWriter,
     policy::{
-        FLAG_STATISTICS, MAX_CHANNEL, MAX_DEVICES, MAX_REGIONS, NO_CHANNEL, NO_CLIENT, Policy, PolicyError,
-        RIGHT_READ, RIGHT_WRITE,
+        FLAG_STATISTICS, MAX_CHANNEL, MAX_DEVICES, MAX_REGIONS, NO_CHANNEL, NO_CLIENT, NO_LINE, Policy,
+        PolicyError, RIGHT_READ, RIGHT_WRITE,
     },
     seat::{Peer, Roll, Seat},
     server::Server,
@@ -102,7 +102,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
                 _ = streams.push(StreamId(device.stream));
             }
             let (memory, clock) = (&mut parts.memory, &parts.clock);
-            let unit = AnyUnit::bring_up(entry.kind, registers, memory, clock, &mut carver, &streams)
+            let unit = AnyUnit::bring_up(entry, registers, memory, clock, &mut carver, &streams)
                 .map_err(|error| StartError::BringUp(index, error))?;
             _ = writeln!(log, "unit {index}: {}", unit.report());
             assert!(units.push(unit).is_ok(), "no more units than registers");
@@ -123,6 +123,7 @@ impl<'a, R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'a, R, M,
             errors_told: 0,
             given_up: 0,
             turn: 0,
+            timer_line: Some(policy.header.timer_line).filter(|&line| line != NO_LINE),
         };
         if policy.header.pci_host_channel != NO_CHANNEL {
             server.pci_host = Some(policy.header.pci_host_channel);

@@ -29,7 +29,9 @@ struct World {
 }
 
 fn vtd_policy() -> Vec<u8> {
-    policy_with(|parts| parts.units = vec![UnitEntry { kind: KIND_INTEL_VTD, reserved: 0 }])
+    policy_with(|parts| {
+        parts.units = vec![UnitEntry { kind: KIND_INTEL_VTD, fault_data: 0x35, fault_address: 0xfee0_0000 }]
+    })
 }
 
 impl World {

@@ -7,8 +7,11 @@
 #![no_std]
 
 #[cfg(feature = "real")]
+mod any;
+#[cfg(feature = "real")]
 mod mapped;
 mod named;
+mod ns16550;
 #[cfg(feature = "real")]
 mod pl011;
 mod printer;
@@ -17,8 +20,11 @@ pub mod ring;
 mod writer;
 
 #[cfg(feature = "real")]
+pub use any::AnyUart;
+#[cfg(feature = "real")]
 pub use mapped::PrintRing;
 pub use named::Named;
+pub use ns16550::{MAX_DRAIN_READS, NoUart, Ns16550, Ports};
 #[cfg(feature = "real")]
 pub use pl011::Pl011;
 pub use printer::{LINES_PER_STEP, LINES_PER_TURN, Printer, Uart};

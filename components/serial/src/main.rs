@@ -6,8 +6,9 @@
 use core::ptr::NonNull;
 
 use heapless::Vec;
-use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, memory_region_symbol, protection_domain, var};
-use serial::{Pl011, PrintRing, Printer};
+use microkit_ioport::IoPorts;
+use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, protection_domain, var};
+use serial::{AnyUart, Ns16550, Pl011, Ports, PrintRing, Printer};
 
 /// Most writers.
 const RINGS: usize = 8;
@@ -30,15 +31,44 @@ fn init() -> impl Handler {
     let rings: Vec<PrintRing, RINGS> = rings.into_iter().filter_map(ring).collect();
     Serial {
         printer: Printer::new(rings),
-        // SAFETY: the region is mapped as device memory and named nowhere else.
-        uart: unsafe { Pl011::new(memory_region_symbol!(uart_registers: *mut u8)) },
+        uart: uart(),
         interrupt: Channel::new(*var!(irq_uart: usize = usize::MAX)),
+    }
+}
+
+/// The UART that the system description gives it: behind registers, or behind I/O ports.
+fn uart() -> AnyUart<ComPort> {
+    if let Some(at) = NonNull::new(*var!(uart_registers: usize = 0) as *mut u8) {
+        // SAFETY: the region is mapped as device memory and named nowhere else.
+        return AnyUart::Pl011(unsafe { Pl011::new(at) });
+    }
+    let ports = IoPorts::new(*var!(uart_ports: usize = usize::MAX));
+    let Some(ports) = ports else { panic!("neither uart_registers nor uart_ports is set") };
+    let first = *var!(uart_port: usize = 0) as u16;
+    AnyUart::Ns16550(Ns16550::new(ComPort { ports, first }).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The UART's ports.
+struct ComPort {
+    ports: IoPorts,
+    first: u16,
+}
+
+impl Ports for ComPort {
+    fn read(&mut self, offset: u8) -> u8 {
+        // What is refused answers like a port that nobody has.
+        self.ports.read_8(self.first.wrapping_add(offset.into())).unwrap_or(u8::MAX)
+    }
+
+    fn write(&mut self, offset: u8, value: u8) {
+        // As above; the start has found that the UART answers.
+        _ = self.ports.write_8(self.first.wrapping_add(offset.into()), value);
     }
 }
 
 struct Serial {
     printer: Printer<PrintRing, RINGS>,
-    uart: Pl011,
+    uart: AnyUart<ComPort>,
     interrupt: Channel,
 }
 

@@ -19,7 +19,7 @@ use iommu_server::{
     Roll,
     policy::{
         ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, FLAG_STATISTICS, GrantEntry, Header,
-        KIND_ARM_SMMU_V3, MAGIC, MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry,
+        KIND_ARM_SMMU_V3, MAGIC, MAX_REGIONS, NO_CLIENT, NO_LINE, RIGHT_READ, RIGHT_WRITE, ReservedEntry,
         SupervisorEntry, UnitEntry, WardEntry,
     },
     server::{Answer, Channels, Server},
@@ -126,10 +126,12 @@ pub fn policy() -> Vec<u8> {
         supervisors: 1,
         wards: WARDS.len() as u8,
         reserved_ranges: reserved.len() as u8,
+        timer_line: NO_LINE,
+        reserved: 0,
     };
     [
         header.as_bytes(),
-        UnitEntry { kind: KIND_ARM_SMMU_V3, reserved: 0 }.as_bytes(),
+        UnitEntry { kind: KIND_ARM_SMMU_V3, fault_data: 0, fault_address: 0 }.as_bytes(),
         clients.as_bytes(),
         devices.as_bytes(),
         grants.as_bytes(),

@@ -11,6 +11,7 @@ use crate::{
     errors::ErrorCounts,
     fault_log::FaultLog,
     features::{Features, Mode},
+    interrupt::{self, InterruptMessage},
     invalidate::Iotlb,
     queue::InvalidationQueue,
     report::{ModeReason, Report, SelfTest},
@@ -31,6 +32,8 @@ pub struct Config<'a> {
     /// Whether faults of streams that are not named are recorded. For finding a wrong requester id; such a device can
     /// keep the fault records full.
     pub record_unknown: bool,
+    /// By what message the unit tells of faults; without one, it is to be asked.
+    pub fault_message: Option<InterruptMessage>,
 }
 
 /// Why a unit was not brought up. It aborts everything, as far as it obeyed.
@@ -184,6 +187,7 @@ impl<R: Registers> IntelVtd<R> {
             streams: 0,
             descriptors: queue.capacity(),
             record_unknown: config.record_unknown,
+            fault_message: config.fault_message,
             self_test: SelfTest {
                 queue_round_trip_ns: 0,
                 invalidation_round_trip_ns: 0,
@@ -213,7 +217,11 @@ impl<R: Registers> IntelVtd<R> {
         if started.is_err() {
             unit.abort_all_the_same(memory, clock);
         }
-        started.map(|()| unit)
+        started?;
+        if let Some(message) = config.fault_message {
+            interrupt::tell(&mut unit.regs, message);
+        }
+        Ok(unit)
     }
 
     /// From a root table in which everything is absent to a unit that aborts everything.
@@ -250,7 +258,7 @@ impl<R: Registers> IntelVtd<R> {
         let all = FaultStatus::new().with_pfo(true).with_afo(true).with_apf(true);
         self.regs.write32(offset::FSTS, all.into());
         let masked = EventControl::new().with_mask(true);
-        self.regs.write32(offset::FECTL, masked.into());
+        interrupt::mask(&mut self.regs);
         self.regs.write32(offset::IECTL, masked.into());
 
         let (clean, record_unknown) = (!features.ecap().c(), self.report.record_unknown);

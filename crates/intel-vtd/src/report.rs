@@ -6,6 +6,7 @@ use iommu_hal::Geometry;
 
 use crate::{
     features::{Features, Mode},
+    interrupt::InterruptMessage,
     spec::registers::{Gcmd, TableMode},
 };
 
@@ -54,6 +55,8 @@ pub struct Report {
     pub descriptors: u32,
     /// Whether faults of streams that are not named are recorded.
     pub record_unknown: bool,
+    /// By what message the unit tells of faults.
+    pub fault_message: Option<InterruptMessage>,
     /// The self test.
     pub self_test: SelfTest,
 }
@@ -122,6 +125,12 @@ impl fmt::Display for Report {
             self.streams,
             yes(self.record_unknown, "abort and are recorded", "abort silently"),
         )?;
+        match self.fault_message {
+            Some(InterruptMessage { address, data }) => {
+                writeln!(f, "  faults: told by message {data:#x} to {address:#x}")?;
+            }
+            None => writeln!(f, "  faults: found when asked for (no interrupt)")?,
+        }
         write!(f, "  queue: {} descriptors; invalidation ", self.descriptors)?;
         if cap.psi() {
             write!(f, "of up to 2^{} pages", cap.mamv())?;

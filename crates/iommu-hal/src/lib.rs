@@ -9,6 +9,7 @@
 mod addr;
 mod carve;
 mod clock;
+pub mod hpet;
 mod memory;
 mod poll;
 #[cfg(feature = "real")]

@@ -18,3 +18,21 @@ pub trait Registers {
     /// Writes the 64-bit register at `offset`; ordered as [`Registers::write32`].
     fn write64(&mut self, offset: u32, value: u64);
 }
+
+impl<R: Registers + ?Sized> Registers for &mut R {
+    fn read32(&mut self, offset: u32) -> u32 {
+        (**self).read32(offset)
+    }
+
+    fn write32(&mut self, offset: u32, value: u32) {
+        (**self).write32(offset, value);
+    }
+
+    fn read64(&mut self, offset: u32) -> u64 {
+        (**self).read64(offset)
+    }
+
+    fn write64(&mut self, offset: u32, value: u64) {
+        (**self).write64(offset, value);
+    }
+}

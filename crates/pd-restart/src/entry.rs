@@ -1,16 +1,21 @@
-//! The two entries, AArch64.
+//! The two entries.
 #![allow(unsafe_code)] // The first instructions of a program, and all of its memory.
 
-use core::{
-    arch::{asm, global_asm},
-    cell::UnsafeCell,
-    slice,
-};
+use core::{cell::UnsafeCell, slice};
 
 use crate::{
     Save, Spans,
     headers::{HEADER_BYTES, headers_end, spans},
 };
+
+#[cfg(target_arch = "aarch64")]
+#[path = "entry/aarch64.rs"]
+mod arch;
+#[cfg(target_arch = "x86_64")]
+#[path = "entry/x86_64.rs"]
+mod arch;
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+compile_error!("pd-restart has entries for AArch64 and x86-64");
 
 #[repr(transparent)]
 struct Kept(UnsafeCell<Save>);
@@ -19,34 +24,6 @@ struct Kept(UnsafeCell<Save>);
 unsafe impl Sync for Kept {}
 
 static KEPT: Kept = Kept(UnsafeCell::new(Save::new()));
-
-global_asm!(
-    ".section .text._first_start, \"ax\"",
-    ".global _first_start",
-    ".global _restart",
-    "_first_start:",
-    "    mov x0, sp",
-    "    mov x29, xzr",
-    "    mov x30, xzr",
-    "    bl {keep}",
-    "    b _start",
-    "_restart:",
-    "    adrp x0, {kept}",
-    "    ldr x0, [x0, :lo12:{kept}]",
-    "    mov sp, x0",
-    // A program that is built without floating point may have no right to its registers.
-    #[cfg(target_feature = "neon")]
-    "    msr fpcr, xzr",
-    #[cfg(target_feature = "neon")]
-    "    msr fpsr, xzr",
-    "    mov x29, xzr",
-    "    mov x30, xzr",
-    "    bl {put_back}",
-    "    b _start",
-    keep = sym keep,
-    put_back = sym put_back,
-    kept = sym KEPT,
-);
 
 /// Keeps the data. Where it is too much, a restart will find no copy.
 extern "C" fn keep(stack_pointer: usize) {
@@ -72,8 +49,7 @@ extern "C" fn put_back() {
         unsafe { kept.put_back(&spans) }.ok()
     });
     if done.is_none() {
-        // SAFETY: the instruction never completes.
-        unsafe { asm!("udf #0", options(noreturn, nostack, nomem)) }
+        arch::stop();
     }
 }
 

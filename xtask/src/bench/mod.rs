@@ -158,9 +158,11 @@ impl Bench {
             output: self.kernel.image(&self.root, &format!("{}-{}-{}", part.name, self.board, self.config)),
         };
         recipe.build()?;
+        let kernel = recipe.kernel_file();
         let run = qemu::Run {
             board: &Board::read(&self.root, &self.board)?,
             image: &recipe.output,
+            kernel: kernel.as_deref(),
             iommu: None,
             icount: true,
             timeout: self.timeout,

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use object::{
     LittleEndian, Object, ObjectSymbol,
-    elf::{EM_AARCH64, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, ProgramFlags},
+    elf::{EM_AARCH64, EM_X86_64, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, ProgramFlags},
     read::elf::{ElfFile64, FileHeader, ProgramHeader},
 };
 
 use crate::{
-    board::{Board, Interval},
+    board::{Arch, Board, Interval},
     refusal::Refusal,
     sdf::{PAGE_BYTES, Pd, Perms, System},
 };
@@ -46,16 +46,20 @@ impl Segment {
 }
 
 impl Program {
-    /// Parses an ELF file; segments get whole pages.
+    /// Parses an ELF file for `arch`; segments get whole pages.
     ///
     /// # Errors
     /// What the file is or lacks, to follow its name.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8], arch: Arch) -> Result<Self, String> {
         let file: ElfFile64<'_, LittleEndian> =
             ElfFile64::parse(bytes).map_err(|error| format!("is not a 64-bit ELF file: {error}"))?;
         let (header, endian): (&FileHeader64<_>, _) = (file.elf_header(), file.endian());
-        if header.e_machine(endian) != EM_AARCH64 || header.e_type(endian) != ET_EXEC {
-            return Err("is not an executable for AArch64 with fixed addresses".into());
+        let machine = match arch {
+            Arch::Aarch64 => EM_AARCH64,
+            Arch::X86_64 => EM_X86_64,
+        };
+        if header.e_machine(endian) != machine || header.e_type(endian) != ET_EXEC {
+            return Err(format!("is not an executable for {} with fixed addresses", arch.name()));
         }
         let mut segments = vec![];
         for of in file.elf_program_headers() {

@@ -46,7 +46,7 @@ pub fn build(
                 path.display()
             ))
         })?;
-        let program = elf::Program::parse(&bytes);
+        let program = elf::Program::parse(&bytes, board.arch);
         let program = program.map_err(|rule| pd.program_place.refuse(format!("'{}' {rule}", pd.program)))?;
         elf::check(system, board, pd, &program)?;
         elves.push(program);

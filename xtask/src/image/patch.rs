@@ -24,6 +24,7 @@ pub fn patch(system: &System, index: usize, layout: &Layout, program: &mut Progr
     let bits = |ids: &mut dyn Iterator<Item = u8>| ids.fold(0_u64, |bits, id| bits | 1 << id).to_le_bytes();
     let irqs = bits(&mut pd.irqs.iter().map(|irq| irq.id));
     let notifications = bits(&mut ends().filter(|end| end.notify).map(|end| end.id));
+    let ioports = bits(&mut pd.ioports.iter().map(|ports| ports.id));
     let pps = bits(&mut ends().filter(|end| end.pp).map(|end| end.id));
     for (symbol, value) in [
         ("microkit_name", &name[..]),
@@ -31,7 +32,7 @@ pub fn patch(system: &System, index: usize, layout: &Layout, program: &mut Progr
         ("microkit_irqs", &irqs),
         ("microkit_notifications", &notifications),
         ("microkit_pps", &pps),
-        ("microkit_ioports", &[0; 8]),
+        ("microkit_ioports", &ioports),
     ] {
         write(pd, program, symbol, value).map_err(|rule| {
             pd.program_place.refuse(format!("{rule}; link it with the protection domain runtime"))

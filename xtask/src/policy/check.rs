@@ -5,8 +5,8 @@ use iommu_server::policy::{MAX_AREAS, MAX_CLIENT_DEVICES, MAX_CLIENT_GRANTS, MAX
 use toml::Spanned;
 
 use super::{
-    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, pci, roles,
-    supervisors,
+    Checked, CheckedClient, Client, PciHost, Policy, SERVER_BLOB, calls, children, grants, interrupts, pci,
+    roles, supervisors,
 };
 use crate::{
     board::Board,
@@ -23,6 +23,13 @@ pub struct UnitKind {
     pub number: u32,
     /// Bytes of its registers.
     bytes: u64,
+}
+
+impl UnitKind {
+    /// Whether it tells of faults by a message, not by wires.
+    pub(super) fn tells_by_message(self) -> bool {
+        self.number == iommu_server::policy::KIND_INTEL_VTD
+    }
 }
 
 /// The kinds of units that the server knows.
@@ -103,7 +110,13 @@ pub fn check(policy: &Policy, system: &System, board: &Board) -> Result<Checked,
     };
     calls::check(&context, &clients)?;
     children::check(&context)?;
-    let checked = Checked { server, server_blob, pci_host, units: vec![unit_kind], clients, supervisors };
+    let fault_message = match source.unit.first() {
+        Some(unit) => interrupts::fault_message(&context, unit_kind, &unit.get_ref().name)?,
+        None => None,
+    };
+    let timer_line = interrupts::timer_line(&context)?;
+    let units = vec![(unit_kind, fault_message)];
+    let checked = Checked { server, server_blob, pci_host, units, timer_line, clients, supervisors };
     let (needed, region) = (super::compile::server_bytes(&checked), &system.regions[server_blob]);
     if needed as u64 > region.bytes {
         return Err(policy.refuse(

@@ -101,8 +101,15 @@ fn server_blob(checked: &Checked, system: &System) -> Vec<u8> {
             reserved: [0; 5],
         })
         .collect();
-    let units: Vec<_> =
-        checked.units.iter().map(|kind| server::UnitEntry { kind: kind.number, reserved: 0 }).collect();
+    let units: Vec<_> = checked
+        .units
+        .iter()
+        .map(|(kind, message)| server::UnitEntry {
+            kind: kind.number,
+            fault_data: message.map_or(0, |message| message.data),
+            fault_address: message.map_or(0, |message| message.address),
+        })
+        .collect();
     let header = server::Header {
         magic: server::MAGIC,
         units: units.len() as u8,
@@ -113,6 +120,8 @@ fn server_blob(checked: &Checked, system: &System) -> Vec<u8> {
         supervisors: supervisors.len() as u8,
         wards: wards.len() as u8,
         reserved_ranges: reserved.len() as u8,
+        timer_line: checked.timer_line.unwrap_or(server::NO_LINE),
+        reserved: 0,
     };
     [
         header.as_bytes(),

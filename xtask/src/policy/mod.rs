@@ -16,12 +16,15 @@ mod check;
 mod children;
 mod compile;
 mod grants;
+mod interrupts;
 mod pci;
 mod roles;
 mod supervisors;
 
 pub use check::{UnitKind, check};
 pub use compile::compile;
+pub use interrupts::FaultMessage;
+pub(crate) use pci::requester;
 
 /// The prefill file that the builder generates for the server.
 pub const SERVER_BLOB: &str = "iommu_policy.bin";
@@ -117,8 +120,10 @@ pub struct Checked {
     pub server_blob: usize,
     /// The PCI host.
     pub pci_host: Option<PciHost>,
-    /// The units' kinds.
-    pub units: Vec<UnitKind>,
+    /// The units' kinds, and the messages by which they tell of faults.
+    pub units: Vec<(UnitKind, Option<FaultMessage>)>,
+    /// The line that the server's timer is to raise, if there is a choice.
+    pub timer_line: Option<u32>,
     /// The clients.
     pub clients: Vec<CheckedClient>,
     /// The supervisors: the server's end of each one's channel, and the numbers of its clients.

@@ -142,7 +142,8 @@ fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<Check
     })
 }
 
-fn requester(text: &str) -> Option<u16> {
+/// The requester id that `text`, BUS:DEVICE.FUNCTION in hexadecimal, names.
+pub(crate) fn requester(text: &str) -> Option<u16> {
     let field = |text: &str, digits: usize, most: u16| {
         let hexadecimal = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = hexadecimal.then(|| u16::from_str_radix(text, 16).ok())??;

@@ -6,11 +6,9 @@ use toml::Spanned;
 use super::{
     CheckedClient, Client,
     check::{Context, find_pd},
+    interrupts::TIMER_SYMBOL,
 };
 use crate::refusal::Refusal;
-
-/// The symbol by which the server knows its timer.
-const TIMER_SYMBOL: &str = "irq_timer";
 
 /// Checks the supervisors: the server's end of each one's channel, and its clients' numbers.
 pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<Vec<(u8, Vec<u8>)>, Refusal> {

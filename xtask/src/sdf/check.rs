@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Map, Pd, System};
+use super::{IrqSource, Map, Pd, System, Value};
 use crate::{
-    board::{Board, Interval},
+    board::{Arch, Board, Interval},
     refusal::Refusal,
 };
 
@@ -14,12 +14,17 @@ use crate::{
 /// The first rule that is broken.
 pub fn check(system: &System, board: &Board) -> Result<(), Refusal> {
     interrupts(system, board)?;
+    ioports(system)?;
     ids(system)?;
     calls(system)?;
     for pd in &system.pds {
         maps(system, board, pd)?;
     }
-    physical(system, board)
+    physical(system, board)?;
+    match board.arch {
+        Arch::Aarch64 => Ok(()),
+        Arch::X86_64 => addresses_fixed(system, board),
+    }
 }
 
 fn interrupts(system: &System, board: &Board) -> Result<(), Refusal> {
@@ -38,6 +43,70 @@ fn interrupts(system: &System, board: &Board) -> Result<(), Refusal> {
                 irq.number
             )));
         }
+    }
+    pins(system)
+}
+
+/// An I/O APIC's pin goes to one vector.
+fn pins(system: &System) -> Result<(), Refusal> {
+    let mut owners: HashMap<(u64, u64), &str> = HashMap::new();
+    for (pd, irq) in system.pds.iter().flat_map(|pd| pd.irqs.iter().map(move |irq| (pd, irq))) {
+        let IrqSource::IoApic { ioapic, pin, .. } = irq.source else { continue };
+        if let Some(owner) = owners.insert((ioapic, pin), &pd.name) {
+            return Err(irq.place.refuse(format!(
+                "pin {pin} of I/O APIC {ioapic} is '{owner}'s already; a pin has one handler"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn ioports(system: &System) -> Result<(), Refusal> {
+    let all: Vec<_> =
+        system.pds.iter().flat_map(|pd| pd.ioports.iter().map(move |ports| (pd, ports))).collect();
+    for (index, (pd, ports)) in all.iter().enumerate() {
+        for (other, before) in &all[..index] {
+            if pd.name == other.name && ports.id == before.id {
+                return Err(ports.place.refuse(format!(
+                    "id {} of an I/O port range of '{}' is taken since line {}; choose another",
+                    ports.id, pd.name, before.place.line
+                )));
+            }
+            if ports.first <= before.last() && before.first <= ports.last() {
+                return Err(ports.place.refuse(format!(
+                    "ports {:#x} to {:#x} overlap {:#x} to {:#x} of '{}'; a port has one owner",
+                    ports.first,
+                    ports.last(),
+                    before.first,
+                    before.last(),
+                    other.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// On x86 nobody knows at build time where seL4 will put what has no `phys_addr`, nor what the boot loader leaves
+/// there: the kernel, its image and what it makes of it lie at the beginning of RAM.
+fn addresses_fixed(system: &System, board: &Board) -> Result<(), Refusal> {
+    for setvar in system.pds.iter().flat_map(|pd| &pd.setvars) {
+        let Value::Paddr(region) = setvar.value else { continue };
+        let of = &system.regions[region];
+        if of.paddr.is_none() {
+            return Err(setvar.place.refuse(format!(
+                "the physical address of '{0}' is asked for, and on x86 Microkit gives that of regions with a \
+                 phys_addr only; give '{0}' one in RAM above {1:#x}",
+                of.name, board.memory.kernel.last
+            )));
+        }
+    }
+    for region in &system.regions {
+        let Some(range) = region.fixed().filter(|range| board.memory.kernel.meets(*range)) else { continue };
+        return Err(region.place.refuse(format!(
+            "'{}' at physical {:#x} meets what the kernel and its image take, {:#x} to {:#x}; move it",
+            region.name, range.first, board.memory.kernel.first, board.memory.kernel.last
+        )));
     }
     Ok(())
 }

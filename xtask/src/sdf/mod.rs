@@ -3,7 +3,7 @@
 //! [`System::parse`] applies the rules of single elements and names, [`check::check`] those that take the whole
 //! system (Microkit 2.3 manual, "System Description File", and the tool's own checks), and [`embedded::check`]
 //! refuses by name what Microkit does and the embedded kernel does not. What needs no understanding to be
-//! refused (virtual machines, I/O ports, ...) is refused while parsing.
+//! refused (virtual machines, ...) is refused while parsing.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use crate::{board::Interval, refusal::Place};
 pub mod check;
 pub mod embedded;
 mod parse;
+mod parse_machine;
 mod parse_pd;
 mod xml;
 
@@ -23,6 +24,9 @@ pub const LARGE_PAGE_BYTES: u64 = 0x20_0000;
 
 /// Highest id of a channel, an interrupt or a child within a protection domain.
 pub const MAX_ID: u64 = 61;
+
+/// Highest vector of an x86 interrupt, as Microkit counts them.
+pub const MAX_VECTOR: u64 = 107;
 
 /// Most protection domains (Microkit).
 pub const MAX_PDS: usize = 63;
@@ -94,6 +98,8 @@ pub struct Pd {
     pub maps: Vec<Map>,
     /// The interrupts that it handles.
     pub irqs: Vec<Irq>,
+    /// The I/O ports that it may use (x86).
+    pub ioports: Vec<IoPorts>,
     /// The symbols of its program that are given values; those of its channels and children included.
     pub setvars: Vec<SetVar>,
     /// Whose child it is.
@@ -142,14 +148,74 @@ pub struct Perms {
 /// An interrupt that a protection domain handles.
 #[derive(Debug, Clone)]
 pub struct Irq {
-    /// The GIC's interrupt id.
+    /// The number that it has one handler by: the GIC's interrupt id, the vector on x86.
     pub number: u64,
     /// The id that the protection domain sees.
     pub id: u8,
-    /// Edge triggered, else level.
-    pub edge: bool,
+    /// Where it comes from.
+    pub source: IrqSource,
+    /// The symbol that is told the id.
+    pub symbol: Option<String>,
     /// Where it stands.
     pub place: Place,
+}
+
+/// Where an interrupt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IrqSource {
+    /// The GIC.
+    Gic {
+        /// Edge triggered, else level.
+        edge: bool,
+    },
+    /// A pin of an x86 I/O APIC.
+    IoApic {
+        /// The I/O APIC's index.
+        ioapic: u64,
+        /// Its pin.
+        pin: u64,
+        /// Edge triggered, else level.
+        edge: bool,
+        /// Active low, else high.
+        low: bool,
+    },
+    /// A message to an x86 local APIC.
+    Message {
+        /// Who sends it: bits 15:8 bus, 7:3 device, 2:0 function.
+        requester: u16,
+        /// What seL4 names it by. It is no part of the message.
+        handle: u64,
+    },
+}
+
+impl Irq {
+    /// Whether it is edge triggered.
+    pub const fn edge(&self) -> bool {
+        match self.source {
+            IrqSource::Gic { edge } | IrqSource::IoApic { edge, .. } => edge,
+            IrqSource::Message { .. } => true,
+        }
+    }
+}
+
+/// A range of I/O ports that a protection domain may use.
+#[derive(Debug, Clone)]
+pub struct IoPorts {
+    /// The id that the protection domain knows it by.
+    pub id: u8,
+    /// The first port.
+    pub first: u16,
+    /// How many.
+    pub count: u32,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl IoPorts {
+    /// The last port.
+    pub const fn last(&self) -> u16 {
+        (self.first as u32 + (self.count - 1)) as u16
+    }
 }
 
 /// A symbol of a program that the builder gives a value.
@@ -166,7 +232,7 @@ pub struct SetVar {
 /// The value of a symbol. Regions are indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
-    /// This number: a virtual address or an id.
+    /// This number: a virtual address, an I/O port or an id.
     Number(u64),
     /// The size of a region.
     Size(usize),

@@ -9,17 +9,20 @@ use super::{
     LARGE_PAGE_BYTES, SetVar, Value, parse_pd,
     xml::{Attribute, Element},
 };
-use crate::refusal::{Place, Refusal};
+use crate::{
+    board::Arch,
+    refusal::{Place, Refusal},
+};
 
 /// The name that Microkit keeps for its own protection domain.
 const MONITOR: &str = "monitor";
 
 impl System {
-    /// Parses `text`, the content of `file`; prefill files come from `files`.
+    /// Parses `text`, the content of `file`, for `arch`; prefill files come from `files`.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn parse(file: &str, text: &str, files: &Files) -> Result<Self, Refusal> {
+    pub fn parse(file: &str, text: &str, files: &Files, arch: Arch) -> Result<Self, Refusal> {
         let file: Arc<str> = file.into();
         let start = Place { file: file.clone(), line: 1, column: 1 };
         let document = Document::parse(text).map_err(|error| {
@@ -48,17 +51,23 @@ impl System {
                 }
                 "domains" => return Err(child.unsupported("scheduling domains")),
                 "io_address_space" => {
-                    return Err(child.place().refuse(
-                        "<io_address_space>: Microkit has IO address spaces on x86 only; \
-                         name the device in policy.toml instead",
-                    ));
+                    return Err(child.place().refuse(match arch {
+                        Arch::Aarch64 => {
+                            "<io_address_space>: Microkit has IO address spaces on x86 only; \
+                             name the device in policy.toml instead"
+                        }
+                        Arch::X86_64 => {
+                            "<io_address_space>: the kernel's own VT-d driver is off where the IOMMU server has the \
+                             unit; name the device in policy.toml instead"
+                        }
+                    }));
                 }
                 _ => return Err(child.unknown("system", "memory_region, protection_domain and channel")),
             }
         }
         unique("memory region", system.regions.iter().map(|region| (&*region.name, &region.place)))?;
         for child in root.children().filter(|child| child.name() == "protection_domain") {
-            parse_pd::pd(child, &system.regions, None, &mut system.pds)?;
+            parse_pd::pd(child, &system.regions, arch, None, &mut system.pds)?;
         }
         names(&system)?;
         for child in root.children().filter(|child| child.name() == "channel") {
@@ -109,7 +118,7 @@ fn region(element: Element<'_>, files: &Files) -> Result<Region, Refusal> {
 fn page_size(attribute: Attribute<'_>) -> Result<u64, Refusal> {
     match attribute.number()? {
         bytes @ (PAGE_BYTES | LARGE_PAGE_BYTES) => Ok(bytes),
-        _ => Err(attribute.refuse("AArch64 has pages of 0x1000 and 0x200000 bytes; use one of them")),
+        _ => Err(attribute.refuse("a page has 0x1000 or 0x200000 bytes; use one of them")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Parsing of a protection domain.
 
 use super::parse::{add_setvar, id};
+use super::parse_machine::{ioports, irq};
 use super::xml::{Attribute, Element};
-use super::{Irq, MAX_PDS, MAX_PRIORITY, Map, PAGE_BYTES, Parent, Pd, Perms, Region, SetVar, Value};
-use crate::refusal::Refusal;
+use super::{MAX_PDS, MAX_PRIORITY, Map, PAGE_BYTES, Parent, Pd, Perms, Region, SetVar, Value};
+use crate::{board::Arch, refusal::Refusal};
 
 /// Microseconds of budget where the file says none.
 const DEFAULT_BUDGET_US: u64 = 1000;
@@ -27,6 +28,7 @@ const CHILD_ATTRIBUTES: [&str; 2] = ["id", "setvar_id"];
 pub(super) fn pd(
     element: Element<'_>,
     regions: &[Region],
+    arch: Arch,
     parent: Option<usize>,
     pds: &mut Vec<Pd>,
 ) -> Result<(), Refusal> {
@@ -35,13 +37,13 @@ pub(super) fn pd(
         return Ok(());
     }
     let index = pds.len();
-    let mut read = single(element, regions, parent.is_some())?;
+    let mut read = single(element, regions, arch, parent.is_some())?;
     if let Some(parent) = parent {
         read.parent = Some(child(element, parent, pds)?);
     }
     pds.push(read);
     for child in element.children().filter(|child| child.name() == "protection_domain") {
-        pd(child, regions, Some(index), pds)?;
+        pd(child, regions, arch, Some(index), pds)?;
     }
     Ok(())
 }
@@ -63,7 +65,7 @@ fn child(element: Element<'_>, parent: usize, pds: &mut [Pd]) -> Result<Parent, 
 }
 
 /// Reads a protection domain without its children.
-fn single(element: Element<'_>, regions: &[Region], is_child: bool) -> Result<Pd, Refusal> {
+fn single(element: Element<'_>, regions: &[Region], arch: Arch, is_child: bool) -> Result<Pd, Refusal> {
     let own = if is_child { &CHILD_ATTRIBUTES[..] } else { &[] };
     element.only(&[&ATTRIBUTES, own].concat())?;
     refuse_lacking(element)?;
@@ -91,6 +93,7 @@ fn single(element: Element<'_>, regions: &[Region], is_child: bool) -> Result<Pd
         program_place: element.place(),
         maps: vec![],
         irqs: vec![],
+        ioports: vec![],
         setvars: vec![],
         parent: None,
         place: element.place(),
@@ -99,16 +102,17 @@ fn single(element: Element<'_>, regions: &[Region], is_child: bool) -> Result<Pd
         match child.name() {
             "program_image" => program(child, &mut pd)?,
             "map" => pd.maps.push(map(child, regions, &mut pd.setvars)?),
-            "irq" => pd.irqs.push(irq(child, &mut pd.setvars)?),
+            "irq" => pd.irqs.push(irq(child, arch, &mut pd.setvars)?),
             "setvar" => setvar(child, regions, &mut pd.setvars)?,
             "protection_domain" => {}
             "virtual_machine" => return Err(child.unsupported("virtual machines")),
             "cspace" => return Err(child.unsupported("extra capabilities")),
-            "ioport" => {
-                return Err(child.place().refuse("<ioport>: AArch64 has no I/O ports; remove it"));
-            }
+            "ioport" => pd.ioports.push(ioports(child, arch, &mut pd.setvars)?),
             _ => {
-                let takes = "program_image, map, irq, setvar and protection_domain";
+                let takes = match arch {
+                    Arch::Aarch64 => "program_image, map, irq, setvar and protection_domain",
+                    Arch::X86_64 => "program_image, map, irq, ioport, setvar and protection_domain",
+                };
                 return Err(child.unknown("protection_domain", takes));
             }
         }
@@ -214,30 +218,6 @@ fn perms(attribute: Attribute<'_>) -> Result<Perms, Refusal> {
         Perms { read: false, .. } => Err(attribute.unsupported("mappings without 'r'")),
         _ => Ok(perms),
     }
-}
-
-fn irq(element: Element<'_>, setvars: &mut Vec<SetVar>) -> Result<Irq, Refusal> {
-    for x86 in ["pin", "pcidev"] {
-        if let Some(attribute) = element.optional(x86) {
-            return Err(attribute.refuse("an x86 interrupt; on AArch64 name the interrupt with 'irq'"));
-        }
-    }
-    element.only(&["irq", "id", "setvar_id", "trigger"])?;
-    element.empty()?;
-    let id = id(element)?;
-    let number = element.required("irq")?.decimal()?;
-    let edge = match element.optional("trigger") {
-        None => false,
-        Some(trigger) => match trigger.value {
-            "level" => false,
-            "edge" => true,
-            _ => return Err(trigger.refuse("must be 'level' or 'edge'")),
-        },
-    };
-    if let Some(symbol) = element.optional("setvar_id") {
-        add_setvar(setvars, symbol, Value::Number(id.into()))?;
-    }
-    Ok(Irq { number, id, edge, place: element.place() })
 }
 
 fn setvar(element: Element<'_>, regions: &[Region], setvars: &mut Vec<SetVar>) -> Result<(), Refusal> {

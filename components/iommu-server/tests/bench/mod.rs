@@ -21,7 +21,7 @@ use iommu_server::{
     Roll,
     policy::{
         ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC,
-        MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
+        MAX_REGIONS, NO_CLIENT, NO_LINE, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
         WardEntry,
     },
     server::{Answer, Server, Step},
@@ -152,8 +152,10 @@ impl Default for PolicyParts {
                 supervisors: 0,
                 wards: 0,
                 reserved_ranges: 0,
+                timer_line: NO_LINE,
+                reserved: 0,
             },
-            units: vec![UnitEntry { kind: KIND_ARM_SMMU_V3, reserved: 0 }],
+            units: vec![UnitEntry { kind: KIND_ARM_SMMU_V3, fault_data: 0, fault_address: 0 }],
             clients: vec![client(ALICE, 0x1000), client(BOB, 0x2000)],
             devices: vec![device(0, ALICES_DEVICE), device(1, BOBS_DEVICE)],
             grants: vec![

@@ -25,6 +25,12 @@ pub mod offset {
     pub const FSTS: u32 = 0x34;
     /// FECTL_REG, 32 bits.
     pub const FECTL: u32 = 0x38;
+    /// FEDATA_REG, 32 bits: the data of the message that tells of faults.
+    pub const FEDATA: u32 = 0x3c;
+    /// FEADDR_REG, 32 bits: the lower half of its address.
+    pub const FEADDR: u32 = 0x40;
+    /// FEUADDR_REG, 32 bits: the upper half; reserved without extended interrupt mode.
+    pub const FEUADDR: u32 = 0x44;
     /// PMEN_REG, 32 bits.
     pub const PMEN: u32 = 0x64;
     /// IQH_REG, 64 bits, read-only.

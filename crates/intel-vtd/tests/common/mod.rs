@@ -72,7 +72,7 @@ impl Bare {
 
     pub fn bring_up(mut self) -> Bench {
         let stream = self.stream();
-        let config = Config { streams: &[stream], record_unknown: false };
+        let config = Config { streams: &[stream], record_unknown: false, fault_message: None };
         let (unit, frames) = self.try_bring_up(&config).unwrap_or_else(|error| panic!("{error}"));
         let Self { qemu, edu, memory, clock } = self;
         Bench { qemu, edu, memory, clock, unit, frames, stream }

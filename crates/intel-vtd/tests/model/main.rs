@@ -9,9 +9,10 @@ mod changes;
 mod queue;
 #[path = "../common/tables.rs"]
 mod tables;
+mod told;
 
-use intel_vtd::{BringUpError, Config, IntelVtd};
-use iommu_hal::{Binding, Carver, Clock, DomainTag, IovaRange, PhysAddr, Rights, StreamId, Unit};
+use intel_vtd::{BringUpError, Config, IntelVtd, InterruptMessage};
+use iommu_hal::{Binding, Carver, Clock, DomainTag, IovaRange, PhysAddr, Registers, Rights, StreamId, Unit};
 use iommu_model::{VirtualClock, intel_vtd as model};
 use model::{Bench, MemoryPort, RegisterPort};
 use tables::Frames;
@@ -22,6 +23,7 @@ const PAGE: u64 = 4096;
 const IOVA: u64 = 0x1_2345_6000;
 const STREAM: StreamId = StreamId(0x18);
 const NEIGHBOUR: StreamId = StreamId(0x19);
+const MESSAGE: InterruptMessage = InterruptMessage { address: 0xfee0_1000, data: 0x58 };
 
 struct Board {
     bench: Bench,
@@ -32,7 +34,7 @@ struct Board {
 }
 
 fn config(streams: &[StreamId]) -> Config<'_> {
-    Config { streams, record_unknown: false }
+    Config { streams, record_unknown: false, fault_message: Some(MESSAGE) }
 }
 
 /// Brings up the unit of `bench`.

@@ -25,11 +25,11 @@ pub(super) const BOOT_ALIAS: u64 = 0xffff_ff80_0000_0000;
 /// The kernel's addresses for the IPC buffers, one page each.
 pub(crate) const BUFFERS: u64 = BOOT_ALIAS + 0x30_0000_0000;
 
-/// RAM of the board with 2 GiB that PDs can have: above what the firmware used to boot.
-pub(crate) const RAM: Range<u64> = 0x10_0000..0x7f00_0000;
+/// RAM of the board with 2 GiB, up to the firmware's tables.
+pub(crate) const RAM: Range<u64> = 0..0x7ffe_0000;
 
 /// The part of RAM for the kernel, the image and the page tables.
-pub(crate) const WINDOW: Range<u64> = 0x10_0000..0x1000_0000;
+pub(crate) const WINDOW: Range<u64> = 0..0x800_0000;
 
 pub(super) const IO_APIC: u64 = 0xfec0_0000;
 pub(super) const LOCAL_APIC: u64 = 0xfee0_0000;
