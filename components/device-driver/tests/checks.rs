@@ -56,6 +56,18 @@ fn a_device_with_all_address_bits_is_stopped_at_the_physical_address() {
     assert!(lines[0].iter().any(|line| line.ends_with(expected)), "{lines:#?}");
 }
 
+#[test]
+fn where_the_hardware_drops_records_the_device_tries_again() {
+    for first in [0, 1] {
+        for together in [false, true] {
+            let lines = run(Wrong::DropsSome, Schedule { first, together, head_start: 0 });
+            for (lines, name) in lines.iter().zip(NAMES) {
+                passes(lines, name);
+            }
+        }
+    }
+}
+
 /// The failures of both drivers.
 fn failures(wrong: Wrong) -> Vec<String> {
     let lines = run(wrong, PLAIN);
@@ -87,6 +99,7 @@ fn whatever_is_wrong_is_noticed_by_the_check_for_it() {
         (Wrong::AllOrNothing, "a write over the end of its mapping", "the page that is mapped: expected 0x"),
         (Wrong::WritesForgotten, "4096 bytes from memory", "the memory that the device wrote: expected 0x"),
         (Wrong::NoRecord, NEVER_WRITTEN, "found none"),
+        (Wrong::DropsAll, NEVER_WRITTEN, "found none"),
         (Wrong::OtherIova, NEVER_WRITTEN, "found a write at 0xabcc000 by device 0 (stream 0x10), not mapped"),
         (
             Wrong::OtherReason,

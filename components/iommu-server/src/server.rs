@@ -196,9 +196,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let mut lost = 0;
         for unit in 0..self.units {
             if let Some((backend, memory, clock)) = self.core.unit(unit) {
-                let trouble = backend.service_errors(memory, clock);
-                lost += trouble.faults_lost;
-                if trouble.out_of_order && self.given_up & 1 << unit == 0 {
+                let out_of_order = backend.service_errors(memory, clock);
+                if out_of_order && self.given_up & 1 << unit == 0 {
                     self.given_up |= 1 << unit;
                     // Nothing is left to try when the log fails.
                     _ = writeln!(
@@ -209,6 +208,8 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
                 }
             }
             step.more |= self.deliver_faults(unit, &mut step.notify, log);
+            // Which of them were lost shows by now.
+            lost += self.core.unit(unit).map_or(0, |(backend, _, _)| backend.faults_lost());
         }
         let errors = self.errors().iter().sum::<u64>();
         // One line for the first, then at every doubling.

@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{
-    ALICE, ALICES_CONSTANTS, ALICES_DEVICE, ALICES_MEMORY, BOBS_DEVICE, Page, READ, map, map_with,
+    ALICE, ALICES_CONSTANTS, ALICES_DEVICE, ALICES_MEMORY, BOB, BOBS_DEVICE, Page, READ, map, map_with,
     policy_with, start_over, unmap,
 };
 use iommu_model::{
@@ -25,6 +25,7 @@ struct World {
     bench: Bench,
     server: Server<'static, RegisterPort, MemoryPort, VirtualClock, Page>,
     alices_ring: Page,
+    bobs_ring: Page,
     log: String,
 }
 
@@ -37,9 +38,9 @@ fn vtd_policy() -> Vec<u8> {
 impl World {
     fn new(config: Config) -> Self {
         let bench = Bench::new(config);
-        let (server, alices_ring, _, log) =
+        let (server, alices_ring, bobs_ring, log) =
             start_over(bench.ports(), &vtd_policy()).expect("the server starts");
-        Self { bench, server, alices_ring, log }
+        Self { bench, server, alices_ring, bobs_ring, log }
     }
 
     fn status(&mut self, channel: u8, request: Request) -> (Status, Words) {
@@ -126,6 +127,26 @@ fn faults_reach_the_owner_with_the_rule_that_was_broken() {
         assert_ne!(world.byte(ALICES_CONSTANTS), 0x5a);
         assert_ne!(reasons[0], reasons[1], "not permitted, and not mapped");
     }
+}
+
+#[test]
+fn what_one_fault_record_cannot_hold_is_told_as_lost_in_the_same_step() {
+    let mut world = World::new(Config { fault_records: 1, ..Config::default() });
+    for channel in [ALICE, BOB] {
+        let space = world.space(channel);
+        world.ok(channel, Request::Attach { space, device: DEVICE });
+    }
+    for device in [ALICES_DEVICE, BOBS_DEVICE] {
+        assert!(world.bench.dma_write(device, IOVA, &[1]).is_err());
+    }
+    assert_eq!(world.bench.observed().fault_interrupts, 1, "one interrupt for both");
+    let step = world.server.work(&mut world.log);
+    assert_eq!(step.notify.collect::<Vec<_>>(), [ALICE, BOB]);
+    assert_eq!(world.alices_ring.last().iova, IOVA);
+    assert_eq!(world.alices_ring.header().lost_by_hardware, 1);
+    assert_eq!((world.bobs_ring.header().written, world.bobs_ring.header().lost_by_hardware), (0, 1));
+    assert!(world.bench.dma_write(BOBS_DEVICE, IOVA, &[1]).is_err());
+    assert_eq!(world.bench.observed().fault_interrupts, 2, "the next one is told again");
 }
 
 #[test]

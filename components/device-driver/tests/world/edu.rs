@@ -175,6 +175,17 @@ impl World {
 
     /// Has the server write `faults` into the ring.
     fn tell(&mut self, side: usize, out: bool, faults: &[(u64, u16)]) {
+        if !faults.is_empty() {
+            let attacks = &mut self.sides[side].attacks;
+            *attacks += 1;
+            if self.wrong == Wrong::DropsAll || self.wrong == Wrong::DropsSome && *attacks % 2 == 1 {
+                for side in &mut self.sides {
+                    side.ring[2] += 1;
+                    side.signal(Signal::Server);
+                }
+                return;
+            }
+        }
         for alike in faults.chunk_by(|a, b| (a.0 / PAGE, a.1) == (b.0 / PAGE, b.1)) {
             for drained in alike.chunks(DRAIN as usize) {
                 self.push(side, out, drained[0], drained.len() as u64);

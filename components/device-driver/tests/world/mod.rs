@@ -37,6 +37,10 @@ pub enum Wrong {
     WritesForgotten,
     /// Faults leave no record.
     NoRecord,
+    /// The hardware drops every other attack's records, and says so.
+    DropsSome,
+    /// The hardware drops all records, and says so.
+    DropsAll,
     /// Records tell the wrong page.
     OtherIova,
     /// Records tell another reason.
@@ -96,6 +100,7 @@ pub struct Side {
     pub edu: edu::Device,
     pub masked: bool,
     pub pending: Vec<Signal>,
+    pub attacks: u32,
     pub lines: Vec<String>,
 }
 
@@ -127,6 +132,7 @@ impl Side {
             edu: edu::Device::default(),
             masked: false,
             pending: Vec::new(),
+            attacks: 0,
             lines: Vec::new(),
         }
     }
