@@ -40,8 +40,9 @@ pub(crate) const TAKEN: [Range<u64>; 2] = [IO_APIC..IO_APIC + PAGE_BYTES, LOCAL_
 /// Physical addresses have 40 bits, on QEMU's processors.
 pub(crate) const PHYSICAL_END: u64 = 1 << 40;
 
-/// A PD's addresses have 47 bits.
-pub(crate) const USER_END: u64 = 1 << 47;
+/// A PD's addresses have 47 bits. The last page is kept from it, as on seL4: behind code at its end the program counter
+/// would be an address that the kernel cannot return to.
+pub(crate) const USER_END: u64 = (1 << 47) - PAGE_BYTES;
 
 /// Entry of the highest level that all spaces share.
 const KERNEL_ENTRY: usize = 511;
