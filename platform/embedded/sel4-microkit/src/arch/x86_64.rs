@@ -1,13 +1,21 @@
 //! x86-64: seL4's system calls, MCS.
 //!
 //! The number is in RDX; RDI, RSI, R10, R8, R9 and R15 carry arguments and results, R12 the reply object and R13 a
-//! second destination. SYSCALL itself takes RCX and R11. The kernel preserves every other register, of which libsel4 has
-//! RBX lost, so that it is here too. No `asm!` here is `nomem`: the kernel reads and writes the IPC buffer.
+//! second destination. SYSCALL itself takes RCX and R11. seL4 preserves every other register but the stack pointer, which R14
+//! keeps. No `asm!` here is `nomem`: the kernel reads and writes the IPC buffer.
 #![allow(unsafe_code)] // System calls need inline assembly.
 
 use core::arch::asm;
 
 use super::{FastWords, Received, number};
+
+/// SYSCALL, with these operands and what it takes besides.
+macro_rules! system_call {
+    ($($operands:tt)*) => {
+        asm!("mov r14, rsp", "syscall", "mov rsp, r14", $($operands)*, out("rcx") _, out("r11") _, out("r14") _,
+            options(nostack))
+    };
+}
 
 /// Sends to endpoint or object `cap` and waits for its reply (`seL4_Call`); the badge means nothing.
 pub(crate) fn call(cap: u64, tag: u64, words: FastWords) -> Received {
@@ -15,9 +23,8 @@ pub(crate) fn call(cap: u64, tag: u64, words: FastWords) -> Received {
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_Call by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("syscall", in("rdx") number::CALL, inout("rdi") received.badge, inout("rsi") received.tag,
-            inout("r10") *w0, inout("r8") *w1, inout("r9") *w2, inout("r15") *w3, out("rcx") _, out("r11") _,
-            options(nostack));
+        system_call!(in("rdx") number::CALL, inout("rdi") received.badge, inout("rsi") received.tag,
+            inout("r10") *w0, inout("r8") *w1, inout("r9") *w2, inout("r15") *w3);
     }
     received
 }
@@ -28,9 +35,8 @@ pub(crate) fn reply_recv(source: u64, tag: u64, words: FastWords, reply: u64) ->
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_ReplyRecv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("syscall", in("rdx") number::REPLY_RECV, in("r12") reply, inout("rdi") received.badge,
-            inout("rsi") received.tag, inout("r10") *w0, inout("r8") *w1, inout("r9") *w2, inout("r15") *w3,
-            out("rcx") _, out("r11") _, options(nostack));
+        system_call!(in("rdx") number::REPLY_RECV, in("r12") reply, inout("rdi") received.badge,
+            inout("rsi") received.tag, inout("r10") *w0, inout("r8") *w1, inout("r9") *w2, inout("r15") *w3);
     }
     received
 }
@@ -41,9 +47,9 @@ pub(crate) fn nb_send_recv(cap: u64, tag: u64, words: FastWords, source: u64, re
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_NBSendRecv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("syscall", in("rdx") number::NB_SEND_RECV, in("r12") reply, in("r13") cap,
+        system_call!(in("rdx") number::NB_SEND_RECV, in("r12") reply, in("r13") cap,
             inout("rdi") received.badge, inout("rsi") received.tag, inout("r10") *w0, inout("r8") *w1,
-            inout("r9") *w2, inout("r15") *w3, out("rcx") _, out("r11") _, options(nostack));
+            inout("r9") *w2, inout("r15") *w3);
     }
     received
 }
@@ -52,8 +58,7 @@ pub(crate) fn nb_send_recv(cap: u64, tag: u64, words: FastWords, source: u64, re
 pub(crate) fn send(cap: u64, tag: u64) {
     // SAFETY: seL4_Send by its ABI; a tag of length zero carries no words.
     unsafe {
-        asm!("syscall", in("rdx") number::SEND, inout("rdi") cap => _, inout("rsi") tag => _, out("rcx") _,
-            out("r11") _, options(nostack));
+        system_call!(in("rdx") number::SEND, inout("rdi") cap => _, inout("rsi") tag => _);
     }
 }
 
@@ -62,9 +67,8 @@ pub(crate) fn recv(source: u64, reply: u64) -> Received {
     let (badge, tag, w0, w1, w2, w3);
     // SAFETY: seL4_Recv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("syscall", in("rdx") number::RECV, in("r12") reply, inout("rdi") source => badge, out("rsi") tag,
-            out("r10") w0, out("r8") w1, out("r9") w2, out("r15") w3, out("rcx") _, out("r11") _,
-            options(nostack));
+        system_call!(in("rdx") number::RECV, in("r12") reply, inout("rdi") source => badge, out("rsi") tag,
+            out("r10") w0, out("r8") w1, out("r9") w2, out("r15") w3);
     }
     Received { badge, tag, words: [w0, w1, w2, w3] }
 }
@@ -73,8 +77,7 @@ pub(crate) fn recv(source: u64, reply: u64) -> Received {
 pub(crate) fn debug_put_char(byte: u8) {
     // SAFETY: seL4_DebugPutChar by its ABI; it touches no memory.
     unsafe {
-        asm!("syscall", in("rdx") number::DEBUG_PUT_CHAR, inout("rdi") u64::from(byte) => _, out("rsi") _,
-            out("rcx") _, out("r11") _, options(nostack, nomem));
+        system_call!(in("rdx") number::DEBUG_PUT_CHAR, inout("rdi") u64::from(byte) => _, out("rsi") _);
     }
 }
 
