@@ -142,7 +142,8 @@ impl<C: Call, T: Time, B: Between, R: Report> Session<'_, C, T, B, R> {
         for index in 1..MOST_ALLOWED {
             step(AllowStep::Add, DENSE.at((index - 1) * among), DENSE.at(index * among) - 1)?;
         }
-        step(AllowStep::Add, DENSE.at(TIMES), (1 << 32) - 1)?;
+        // Below what units of some kinds never translate.
+        step(AllowStep::Add, DENSE.at(TIMES), (1 << 31) - 1)?;
         step(AllowStep::Commit, 0, 0)?;
         Ok(())
     }

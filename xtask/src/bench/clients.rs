@@ -3,11 +3,16 @@
 use anyhow::{Context, Result};
 use embedded_image::MAX_PDS;
 use iommu_server::policy::MAX_CLIENTS;
+use roxmltree::Document;
 
 use super::figures::Kernel;
+use crate::sdf::PAGE_BYTES;
 
 /// Protection domains that are no clients: the server, the PCI host, the serial PD and the supervisor.
 const SERVERS: usize = 4;
+
+/// The measured client's memory.
+const MEMORY: &str = "memory";
 
 /// The channels of the measured client to the others begin here.
 const FIRST_NEIGHBOUR: usize = 10;
@@ -37,18 +42,40 @@ pub fn most(kernel: Kernel) -> usize {
 /// # Errors
 /// They lack the protection domains of the benchmark.
 pub fn multiply(system: &str, policy: &str, clients: usize) -> Result<(String, String)> {
+    let (place, unit) = (behind_memory(system)?, unit(policy)?);
     let (mut system, mut policy) = (system.to_string(), policy.to_string());
     let (mut addresses, mut rest) = (String::new(), String::new());
     for number in 1..clients {
         let region = format!("memory_{number:02}");
+        let place = place.map_or_else(String::new, |first| {
+            format!(" phys_addr=\"{:#x}\"", first + (number as u64 - 1) * PAGE_BYTES)
+        });
         addresses +=
             &format!("    <setvar symbol=\"region_paddr_{number:02}\" region_paddr=\"{region}\" />\n    ");
-        rest += &client(number, &region, number + 1 == clients);
-        policy += &policy_of(number, &region);
+        rest += &client(number, &region, &place, number + 1 == clients);
+        policy += &policy_of(number, &region, &unit);
     }
     insert(&mut system, "<protection_domain name=\"iommu_server\"", "</protection_domain>", &addresses)?;
     insert(&mut system, "", "</system>", &rest)?;
     Ok((system, policy))
+}
+
+/// The address behind the measured client's memory, where the system gives that one: the others' then need some too.
+fn behind_memory(system: &str) -> Result<Option<u64>> {
+    let document = Document::parse(system).context("the benchmark's system is malformed")?;
+    let memory = document.descendants().find(|of| of.attribute("name") == Some(MEMORY));
+    let number = |name| {
+        let text = memory?.attribute(name)?.strip_prefix("0x")?;
+        u64::from_str_radix(text, 16).ok()
+    };
+    Ok(number("phys_addr").zip(number("size")).and_then(|(first, bytes)| first.checked_add(bytes)))
+}
+
+/// The name of the policy's unit.
+fn unit(policy: &str) -> Result<String> {
+    let policy: toml::Table = policy.parse().context("the benchmark's policy is malformed")?;
+    let name = || policy.get("unit")?.get(0)?.get("name")?.as_str();
+    name().map(str::to_string).context("the benchmark's policy has no [[unit]]")
 }
 
 /// Puts `addition` before the first `end` that follows `start`.
@@ -60,7 +87,7 @@ fn insert(system: &mut String, start: &str, end: &str, addition: &str) -> Result
 }
 
 /// Client `number`, its region and its channels: it calls the server and the PCI host, the measured one calls it.
-fn client(number: usize, region: &str, last: bool) -> String {
+fn client(number: usize, region: &str, place: &str, last: bool) -> String {
     let (server, neighbour) = (number + 1, FIRST_NEIGHBOUR + number - 1);
     let symbol = match (number, last) {
         (1, _) => " setvar_id=\"first_neighbour\"",
@@ -69,7 +96,7 @@ fn client(number: usize, region: &str, last: bool) -> String {
     };
     format!(
         r#"
-    <memory_region name="{region}" size="0x1000" />
+    <memory_region name="{region}" size="0x1000"{place} />
     <protection_domain name="client_{number:02}" priority="{PRIORITY}" passive="true">
         <program_image path="bench.elf" />
         <map mr="{region}" vaddr="0x30000000" perms="rw" />
@@ -90,13 +117,13 @@ fn client(number: usize, region: &str, last: bool) -> String {
     )
 }
 
-fn policy_of(number: usize, region: &str) -> String {
+fn policy_of(number: usize, region: &str, unit: &str) -> String {
     let (device, function) = (FIRST_PCI_DEVICE + (number - 1) / 8, (number - 1) % 8);
     format!(
         r#"
 [[device]]
 name = "device{number:02}"
-unit = "smmu0"
+unit = "{unit}"
 pci = "00:{device:02x}.{function}"
 
 [[client]]
@@ -120,12 +147,14 @@ mod tests {
         sdf::System,
     };
 
-    fn file(name: &str) -> String {
-        fs::read_to_string(crate::root().join("bench").join(name)).unwrap()
+    fn file(board: &str, name: &str) -> String {
+        let folder = crate::bench::system_folder(&crate::root(), board);
+        fs::read_to_string(folder.join(name)).unwrap()
     }
 
     fn described(kernel: Kernel, board: &str, clients: usize) -> System {
-        let (system, policy) = multiply(&file("system.xml"), &file("policy.toml"), clients).unwrap();
+        let (system, policy) =
+            multiply(&file(board, "system.xml"), &file(board, "policy.toml"), clients).unwrap();
         let system = Source { name: "clients.xml".into(), text: system };
         let policy = Source { name: "clients.toml".into(), text: policy };
         let board = Board::read(&crate::root(), board).unwrap();
@@ -137,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_system_of_as_many_clients_as_there_can_be_keeps_all_rules() {
-        for board in ["qemu_virt_aarch64", "qemu_virt_aarch64_el1"] {
+        for board in ["qemu_virt_aarch64", "qemu_virt_aarch64_el1", "x86_64_generic"] {
             for kernel in [Kernel::Embedded, Kernel::Sel4] {
                 described(kernel, board, most(kernel));
             }
@@ -162,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_system_without_the_benchmark_is_refused() {
-        let error = multiply("<system></system>", "", 8).unwrap_err().to_string();
+        let refusal = |policy| multiply("<system></system>", policy, 8).unwrap_err().to_string();
+        let error = refusal("[[unit]]\nname = \"smmu0\"");
         assert!(error.contains("has no <protection_domain name=\"iommu_server\"..."), "{error}");
+        assert_eq!(refusal(""), "the benchmark's policy has no [[unit]]");
     }
 }

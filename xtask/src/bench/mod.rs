@@ -84,7 +84,7 @@ impl Bench {
             }
         }
         figures.check().context("the benchmark printed a row twice")?;
-        match marks::table(&figures) {
+        match marks::table(&figures, Board::read(&self.root, &self.board)?.arch) {
             Ok(table) => print!("\n{table}"),
             Err(rows) => {
                 let complain = |row| verdict.complain(format!("the benchmark printed no row '{row}'"));
@@ -124,7 +124,7 @@ impl Bench {
 
     /// One client alone.
     fn alone(&self) -> Part {
-        let folder = folder(&self.root);
+        let folder = system_folder(&self.root, &self.board);
         Part { name: "bench".into(), system: folder.join("system.xml"), policy: folder.join("policy.toml") }
     }
 
@@ -136,7 +136,7 @@ impl Bench {
         let (system, policy) = clients::multiply(&read(&alone.system)?, &read(&alone.policy)?, clients)?;
         let made = crate::target_folder(&self.root).join("bench");
         fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
-        let file = |end| made.join(format!("{clients}-clients.{end}"));
+        let file = |end| made.join(format!("{}-{clients}-clients.{end}", self.board));
         let part =
             Part { name: format!("bench-{clients}-clients"), system: file("xml"), policy: file("toml") };
         for (path, text) in [(&part.system, system), (&part.policy, policy)] {
@@ -207,6 +207,12 @@ fn compare_files(measured: &Path, folder: &Path) -> Result<bool> {
 /// Where the benchmark's files are, and the figures that are kept.
 fn folder(root: &Path) -> PathBuf {
     root.join("bench")
+}
+
+/// Where the benchmark's system for `board` is, and its policy: with the board, else at the root.
+fn system_folder(root: &Path, board: &str) -> PathBuf {
+    let own = folder(&Board::folder(root, board));
+    if own.is_dir() { own } else { folder(root) }
 }
 
 /// The figures of the last benchmark.
