@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// The board that is built for when none is named.
 pub const DEFAULT: &str = "qemu_virt_aarch64";
 
+/// The board of the other architecture.
+pub const X86_64: &str = "x86_64_generic";
+
 /// A closed interval of physical addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

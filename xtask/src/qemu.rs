@@ -21,7 +21,7 @@ use crate::{
 const LINES_AHEAD: usize = 1024;
 
 /// The IOMMU of a machine that is to have none.
-const NO_IOMMU: &str = "none";
+pub const NO_IOMMU: &str = "none";
 
 /// The exit status of a command that was interrupted by a signal.
 const INTERRUPTED: i32 = 130;
