@@ -21,6 +21,10 @@ const TIMER_VECTOR: u8 = 157;
 const ERROR_VECTOR: u8 = 158;
 const SPURIOUS_VECTOR: u8 = 255;
 
+/// The task priority: the class of vectors, 16 each, up to which nothing comes. A message with the vector of an exception
+/// would not be told from it.
+const HELD_BACK: u64 = 1;
+
 /// Entries of an I/O APIC's redirection table that are looked at: as many as interrupts can be.
 const MAX_PINS: usize = 64;
 
@@ -109,6 +113,8 @@ impl Interrupts {
             .map_err(BadIrq::LocalApic)?;
         // SAFETY: the registers are the kernel's, and the vectors have stubs.
         unsafe { local.enable() };
+        // SAFETY: no interrupt's vector that the kernel takes is in the class, or below.
+        unsafe { asm!("mov cr8, {}", in(reg) HELD_BACK, options(nomem, nostack, preserves_flags)) };
         // SAFETY: the registers are mapped uncached, and nobody else's.
         let mut io = unsafe { IoApic::new(device_address(IO_APIC)) };
         // SAFETY: reading the table's size.
