@@ -145,7 +145,7 @@ fn a_queue_that_cannot_be_turned_off_meets_the_deadline_and_everything_aborts() 
     assert_eq!(regs.read32(0x34) & 1 << 4, 1 << 4, "IQE");
     let stream = bare.stream();
     let before = bare.clock.now_ns();
-    let config = Config { streams: &[stream], record_unknown: false };
+    let config = Config { streams: &[stream], record_unknown: false, fault_message: None };
     let error = bare.try_bring_up(&config).map(|_| ()).unwrap_err();
     assert!(bare.clock.now_ns() - before >= REGISTER_LIMIT_NS);
     let BringUpError::Timeout { waiting_for, limit_ns } = error else { panic!("{error}") };
@@ -181,7 +181,7 @@ fn streams_that_are_not_named_abort_and_are_recorded_on_wish() {
         for record_unknown in [false, true] {
             let mut bare = bare(kind);
             let others = [StreamId(0), StreamId(bare.stream().0 + 1), StreamId(0xffff)];
-            let config = Config { streams: &others, record_unknown };
+            let config = Config { streams: &others, record_unknown, fault_message: None };
             let (mut unit, _) = bare.try_bring_up(&config).unwrap();
             bare.qemu.fill(DATA, PAGE, 0);
             bare.edu.write_ram(DATA, 64);
@@ -224,7 +224,7 @@ fn a_wrong_configuration_is_named_and_everything_aborts() {
         (&[StreamId(0x1_0000)][..], BringUpError::StreamTooLarge(StreamId(0x1_0000))),
         (&many[..], BringUpError::TooManyStreams),
     ] {
-        let config = Config { streams, record_unknown: false };
+        let config = Config { streams, record_unknown: false, fault_message: None };
         assert_eq!(bare.try_bring_up(&config).map(|_| ()).unwrap_err(), error);
         bare.qemu.fill(DATA, PAGE, 0);
         bare.edu.write_ram(DATA, 64);
@@ -232,7 +232,7 @@ fn a_wrong_configuration_is_named_and_everything_aborts() {
     }
     for pages in 0..6 {
         let mut carver = Carver::new(TABLES, pages * PAGE);
-        let config = Config { streams: &[stream], record_unknown: false };
+        let config = Config { streams: &[stream], record_unknown: false, fault_message: None };
         let regs = bare.registers();
         let result = IntelVtd::bring_up(regs, &mut bare.memory, &bare.clock, &mut carver, &config);
         assert!(matches!(result, Err(BringUpError::OutOfTableMemory(_))), "{pages} pages");
@@ -244,7 +244,7 @@ fn where_there_is_no_unit_none_is_found() {
     let qemu = Qemu::start(&machine("")).unwrap_or_else(|error| panic!("{error}"));
     let mut memory = QemuMemory::new(&qemu, TABLES, TABLE_BYTES);
     let clock = iommu_qtest::HostClock::new();
-    let config = Config { streams: &[], record_unknown: false };
+    let config = Config { streams: &[], record_unknown: false, fault_message: None };
     let regs = QemuRegisters::new(&qemu, VTD + 0x10_0000);
     let mut carver = Carver::new(TABLES, TABLE_BYTES);
     let result = IntelVtd::bring_up(regs, &mut memory, &clock, &mut carver, &config);

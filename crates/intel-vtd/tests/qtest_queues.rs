@@ -144,7 +144,7 @@ fn two_devices_overflow_one_record_and_the_overflow_is_counted() {
     let memory = iommu_qtest::QemuMemory::new(&qemu, common::TABLES, common::TABLE_BYTES);
     let mut bare = common::Bare { qemu, edu, memory, clock: iommu_qtest::HostClock::new() };
     let streams = [bare.stream(), iommu_hal::StreamId(other.requester().into())];
-    let config = intel_vtd::Config { streams: &streams, record_unknown: false };
+    let config = intel_vtd::Config { streams: &streams, record_unknown: false, fault_message: None };
     let (mut unit, mut frames) = bare.try_bring_up(&config).unwrap();
     for (stream, tag) in streams.into_iter().zip(1..) {
         let root = frames.take(&mut bare.memory);
