@@ -8,6 +8,9 @@ use serde::Deserialize;
 /// The board that is built for when none is named.
 pub const DEFAULT: &str = "qemu_virt_aarch64";
 
+/// The board of the other architecture.
+pub const X86_64: &str = "x86_64_generic";
+
 /// A closed interval of physical addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -134,8 +137,14 @@ pub struct Qemu {
     pub program: String,
     /// What `{iommu}` stands for by default.
     pub iommu: String,
-    /// Its arguments, with `{iommu}`, `{kernel}` and `{image}`.
+    /// Its arguments, with `{iommu}` and `{image}`.
     pub args: Vec<String>,
+    /// What it is given besides to boot seL4, with `{kernel}` and `{image}`.
+    #[serde(default)]
+    pub sel4_args: Vec<String>,
+    /// What it is given besides to boot the embedded kernel, with `{image}`.
+    #[serde(default)]
+    pub embedded_args: Vec<String>,
     /// What it is given before all others unless there is to be no IOMMU.
     #[serde(default)]
     pub iommu_args: Vec<String>,

@@ -21,6 +21,15 @@ pub const fn pd_flags(arch: Arch) -> [&'static str; 2] {
     }
 }
 
+/// How the embedded kernel is built for `arch`.
+pub const fn kernel_flags(arch: Arch) -> &'static [&'static str] {
+    match arch {
+        Arch::Aarch64 => &[],
+        // It has fixed addresses, in the highest 2 GiB.
+        Arch::X86_64 => &["-Crelocation-model=static", "-Ccode-model=kernel"],
+    }
+}
+
 /// The SDK whose layout and labels a program is built for, as Microkit names it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sdk<'a> {
@@ -71,7 +80,8 @@ pub fn build_example(root: &Path, example: &str, sdk: Sdk<'_>) -> Result<PathBuf
 /// # Errors
 /// A tool is missing or the kernel does not build.
 pub fn build_kernel(root: &Path, arch: Arch) -> Result<PathBuf> {
-    let mut cargo = Compiler::find(arch.target())?.cargo("build", arch.target(), &[]);
+    let flags: Vec<String> = kernel_flags(arch).iter().map(|&flag| flag.to_owned()).collect();
+    let mut cargo = Compiler::find(arch.target())?.cargo("build", arch.target(), &flags);
     cargo.current_dir(root).arg("--target-dir").arg(folder(root, KERNEL));
     cargo.args([
         "--release",

@@ -72,6 +72,8 @@ enum Command {
         where_possible: bool,
     },
     /// Runs all tests, then the image as `run` does, then the example of docs/microkit.md, before and after.
+    ///
+    /// The default system is run on the default board and then on the x86-64 one.
     Test(Run),
 }
 
@@ -192,6 +194,19 @@ impl Image {
 }
 
 impl Run {
+    /// The same run on the board of the other architecture, if this is the default system on the default board.
+    fn elsewhere(&self) -> Option<Self> {
+        if self.image.board != board::DEFAULT || self.image.system.is_some() || self.image.programs.is_some()
+        {
+            return None;
+        }
+        let mut run = self.clone();
+        run.image.board = board::X86_64.into();
+        run.image.output = None;
+        run.iommu = run.iommu.filter(|iommu| iommu == qemu::NO_IOMMU);
+        Some(run)
+    }
+
     /// The same run of `example`.
     fn of(&self, example: &test::Example) -> Self {
         let root = xtask::root();
@@ -273,7 +288,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(run) => {
             let mut all = test::workspace(&xtask::root())?;
             let examples = test::EXAMPLES.map(|example| run.of(&example));
-            for run in [run].into_iter().chain(examples) {
+            let elsewhere = run.elsewhere();
+            for run in [run].into_iter().chain(elsewhere).chain(examples) {
                 match run.run(Kernel::Embedded(None)) {
                     Ok(verdict) => all.add(verdict),
                     Err(error) => all.complain(format!("{error:#}")),

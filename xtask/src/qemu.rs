@@ -21,7 +21,7 @@ use crate::{
 const LINES_AHEAD: usize = 1024;
 
 /// The IOMMU of a machine that is to have none.
-const NO_IOMMU: &str = "none";
+pub const NO_IOMMU: &str = "none";
 
 /// The exit status of a command that was interrupted by a signal.
 const INTERRUPTED: i32 = 130;
@@ -98,7 +98,8 @@ impl Run<'_> {
         let shown = |path: &Path| path.display().to_string().replace(',', ",,");
         let (image, kernel) = (shown(self.image), self.kernel.map(shown).unwrap_or_default());
         let first = if iommu == NO_IOMMU { &[] } else { &*qemu.iommu_args };
-        command.args(first.iter().chain(&qemu.args).map(|arg| {
+        let boots = if self.kernel.is_some() { &qemu.sel4_args } else { &qemu.embedded_args };
+        command.args(first.iter().chain(&qemu.args).chain(boots).map(|arg| {
             arg.replace("{iommu}", iommu).replace("{image}", &image).replace("{kernel}", &kernel)
         }));
         if self.icount {

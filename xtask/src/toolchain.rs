@@ -114,7 +114,7 @@ pub fn qemu(program: &str) -> Result<PathBuf> {
     let version = Version::find(&text).with_context(|| format!("{} has no version", path.display()))?;
     ensure!(
         version >= OLDEST_QEMU,
-        "{} is {}.{}, but its SMMUv3 has no stage 2 before {}.{}: {HINT}",
+        "{} is {}.{}, but QEMU's SMMUv3 has no stage 2 before {}.{}: {HINT}",
         path.display(),
         version.0,
         version.1,

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use iommu_server::policy::{self as server, ClientEntry, DeviceEntry, GrantEntry, NO_CLIENT, Policy};
+use iommu_server::policy::{
+    self as server, ClientEntry, DeviceEntry, GrantEntry, NO_CLIENT, Policy, UnitEntry,
+};
 use pci_host::policy::{BarEntry, FunctionEntry, PciPolicy};
 use xtask::{
     board::{self, Board},
-    builder::{Source, describe},
+    builder::{Source, describe, describe_for_sel4},
     sdf::System,
 };
 use zerocopy::IntoBytes;
@@ -35,6 +37,24 @@ fn blob(system: &System, region: &str) -> Vec<u64> {
 fn the_default_system_is_good() {
     let file = |name| std::fs::read_to_string(xtask::root().join(name)).unwrap();
     read(&file("system.xml"), &file("policy.toml")).unwrap();
+}
+
+#[test]
+fn an_x86_server_is_told_of_its_interrupts() {
+    for folder in ["", "bench"] {
+        let folder = Board::folder(&xtask::root(), "x86_64_generic").join(folder);
+        let [system, policy] = ["system.xml", "policy.toml"].map(|name| Source {
+            name: name.into(),
+            text: std::fs::read_to_string(folder.join(name)).unwrap(),
+        });
+        let board = Board::read(&xtask::root(), "x86_64_generic").unwrap();
+        let described = describe_for_sel4(&system, Some(&policy), &board, vec![]).unwrap();
+        let words = blob(&described.system, "iommu_policy");
+        let policy = Policy::parse(words.as_bytes()).unwrap();
+        // Vector 40 of Microkit's is 0x58 of the CPU's; the timer's line is a pin.
+        let unit = UnitEntry { kind: server::KIND_INTEL_VTD, fault_data: 0x58, fault_address: 0xfee0_0000 };
+        assert_eq!((policy.units, policy.header.timer_line), (&[unit][..], 21));
+    }
 }
 
 #[test]
@@ -99,7 +119,8 @@ fn the_server_reads_its_policy() {
     let words = blob(&system, "iommu_policy");
     let policy = Policy::parse(words.as_bytes()).unwrap();
     assert_eq!(policy.header.pci_host_channel, 0);
-    assert_eq!(policy.units.len(), 1);
+    let wired = UnitEntry { kind: server::KIND_ARM_SMMU_V3, fault_data: 0, fault_address: 0 };
+    assert_eq!((policy.units, policy.header.timer_line), (&[wired][..], server::NO_LINE));
     let client = |fault_ring_vaddr, channel| ClientEntry {
         fault_ring_vaddr,
         areas: 4096,

@@ -1,16 +1,16 @@
 //! Every mistake that the image builder refuses, one file each: tests/refusals/KIND/MISTAKE.toml has the edits that
-//! make the mistake in the good system of tests/refusals/base, and the exact message.
+//! make the mistake in the good system of tests/refusals/base, of tests/refusals/base_x86 for x86, and the exact message.
 
 use std::{fs, path::Path};
 
 use serde::Deserialize;
 use xtask::{
     board::{self, Board},
-    builder::{Source, describe},
+    builder::{Source, describe, describe_for_sel4},
 };
 
 /// How many files there are: one that is not found is not run.
-const CASES: usize = 249;
+const CASES: usize = 282;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,27 +28,42 @@ struct Edit {
     to: String,
 }
 
-fn base(file: &str) -> String {
-    fs::read_to_string(Path::new("tests/refusals/base").join(file)).unwrap()
+/// A good system, and the board that it is for.
+#[derive(Clone, Copy)]
+struct Base {
+    folder: &'static str,
+    board: &'static str,
+    /// For the embedded kernel, which has rules of its own.
+    embedded: bool,
 }
 
-fn board() -> Board {
-    Board::read(&xtask::root(), board::DEFAULT).unwrap()
+const BASE: Base = Base { folder: "tests/refusals/base", board: board::DEFAULT, embedded: true };
+const X86: Base = Base { folder: "tests/refusals/base_x86", board: "x86_64_generic", embedded: false };
+
+/// The kinds of mistakes, and the systems that they are made in.
+const KINDS: [(&str, Base); 3] = [("sdf", BASE), ("policy", BASE), ("x86", X86)];
+
+impl Base {
+    fn read(self, file: &str) -> String {
+        fs::read_to_string(Path::new(self.folder).join(file)).unwrap()
+    }
 }
 
-/// What the builder says to `system` and `policy`.
-fn says(system: String, policy: String) -> Result<(), String> {
+/// What the builder says to `system` and `policy` for the board of `base`.
+fn says(base: Base, system: String, policy: String) -> Result<(), String> {
     let system = Source { name: "system.xml".into(), text: system };
     let policy = Source { name: "policy.toml".into(), text: policy };
-    match describe(&system, Some(&policy), &board(), vec!["tests/refusals/base".into()]) {
+    let board = Board::read(&xtask::root(), base.board).unwrap();
+    let describe = if base.embedded { describe } else { describe_for_sel4 };
+    match describe(&system, Some(&policy), &board, vec![base.folder.into()]) {
         Ok(_) => Ok(()),
         Err(refusal) => Err(refusal.to_string()),
     }
 }
 
-fn run(path: &Path) -> Result<(), String> {
+fn run(base: Base, path: &Path) -> Result<(), String> {
     let case: Case = toml::from_str(&fs::read_to_string(path).unwrap()).map_err(|error| error.to_string())?;
-    let (mut system, mut policy) = (base("system.xml"), base("policy.toml"));
+    let (mut system, mut policy) = (base.read("system.xml"), base.read("policy.toml"));
     for edit in case.edit {
         let text = match &*edit.file {
             "system.xml" => &mut system,
@@ -61,7 +76,7 @@ fn run(path: &Path) -> Result<(), String> {
             Some(from) => return Err(format!("'{from}' does not occur once")),
         };
     }
-    match says(system, policy) {
+    match says(base, system, policy) {
         Err(refusal) if refusal == case.refusal => Ok(()),
         Err(refusal) => Err(format!("expected: {}\n   found: {refusal}", case.refusal)),
         Ok(()) => Err("nothing was refused".into()),
@@ -69,15 +84,17 @@ fn run(path: &Path) -> Result<(), String> {
 }
 
 #[test]
-fn the_base_is_good() {
-    says(base("system.xml"), base("policy.toml")).unwrap();
+fn the_bases_are_good() {
+    for base in [BASE, X86] {
+        says(base, base.read("system.xml"), base.read("policy.toml")).unwrap();
+    }
 }
 
 #[test]
 fn every_mistake_is_refused_with_its_message() {
     let mut cases = 0;
     let mut wrong = vec![];
-    for kind in ["sdf", "policy"] {
+    for (kind, base) in KINDS {
         let mut paths: Vec<_> = fs::read_dir(Path::new("tests/refusals").join(kind))
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -85,7 +102,7 @@ fn every_mistake_is_refused_with_its_message() {
         paths.sort();
         for path in paths {
             cases += 1;
-            if let Err(reason) = run(&path) {
+            if let Err(reason) = run(base, &path) {
                 wrong.push(format!("{}:\n{reason}", path.display()));
             }
         }

@@ -208,16 +208,20 @@ impl Handler for HandlerImpl {
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
         for channel in channels.iter() {
-            if let Some(started) = &mut self.started {
-                if channel.index() == self.timer {
-                    started.alarm.stop();
-                }
-                started.work(&mut log(&mut self.output));
+            if channel.index() == self.timer
+                && let Some(started) = &mut self.started
+            {
+                started.alarm.stop();
             }
+            // Before the work: an edge that comes while the kernel still masks the interrupt is lost, and the alarm that
+            // the work sets may be over soon.
             if channel.irq_ack().is_err() {
                 let channel = channel.index();
                 // Writing does not fail.
                 _ = writeln!(log(&mut self.output), "interrupt of channel {channel} cannot be acknowledged");
+            }
+            if let Some(started) = &mut self.started {
+                started.work(&mut log(&mut self.output));
             }
         }
         Ok(())

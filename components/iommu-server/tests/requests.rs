@@ -10,7 +10,7 @@ use iommu_hal::StreamId;
 use iommu_model::smmu_v3::{Bench, Config};
 use iommu_protocol::{DeviceIndex, MapFlags, Opcode, RegionSlot, Request, SpaceId, Status, VERSION, Words};
 use iommu_server::{
-    policy::{PolicyError, ReservedEntry},
+    policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD, PolicyError, ReservedEntry, UnitEntry},
     start::StartError,
 };
 use proptest::prelude::*;
@@ -288,6 +288,18 @@ fn a_policy_that_does_not_fit_stops_the_start() {
     let pci_host = policy(|p| p.header.pci_host_channel = 62);
     assert!(matches!(pci_host, StartError::Policy(PolicyError::BadPciHost(62))));
     assert!(matches!(policy(|p| p.units[0].kind = 9), StartError::Policy(PolicyError::BadEntry("units", 0))));
+    // An SMMU tells by wires; a VT-d unit's message goes to a CPU or nowhere.
+    for (kind, fault_data, fault_address) in [
+        (KIND_ARM_SMMU_V3, 0, 0xfee0_0000),
+        (KIND_ARM_SMMU_V3, 0x58, 0),
+        (KIND_INTEL_VTD, 0x58, 0x1_fee0_0000),
+        (KIND_INTEL_VTD, 0x58, 0xfee0_0002),
+        (KIND_INTEL_VTD, 0x58, 0x1000),
+    ] {
+        let unit = UnitEntry { kind, fault_data, fault_address };
+        let found = refused(policy_with(|parts| parts.units[0] = unit));
+        assert!(matches!(found, StartError::Policy(PolicyError::BadEntry("units", 0))), "{fault_address:#x}");
+    }
     let twice = policy(|p| p.clients[1].channel = p.clients[0].channel);
     assert!(matches!(twice, StartError::Policy(PolicyError::BadEntry("clients", 1))));
     let stream = policy(|p| p.devices[1].stream = p.devices[0].stream);

@@ -77,12 +77,13 @@ impl Handler for Serial {
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Self::Error> {
         self.uart.acknowledge();
-        let more = self.printer.step(&mut self.uart);
-        self.uart.wake_when_room(more);
         if channels.contains(self.interrupt) {
-            // A refusal leaves the interrupt off; signals still print.
+            // Before there is a new one: where it is an edge, one that comes while the kernel still masks it is lost. A
+            // refusal leaves the interrupt off; signals still print.
             _ = self.interrupt.irq_ack();
         }
+        let more = self.printer.step(&mut self.uart);
+        self.uart.wake_when_room(more);
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! Packing: the tables and data of the image, and the flat kernel before them.
 
 use anyhow::{Result, ensure};
-use embedded_image::{Channel, Header, Irq, Load, MAGIC, Map, NO_PARENT, Pd, Table, VERSION, channel, flags};
+use embedded_image::{
+    Channel, Header, IoPorts, Irq, Load, MAGIC, Map, NO_PARENT, Pd, Table, VERSION, channel, flags, source,
+};
 use object::{
     LittleEndian, Object, ObjectSymbol,
     elf::PT_LOAD,
@@ -11,8 +13,8 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{elf::Program, layout::Layout};
 use crate::{
-    board::{Board, Interval},
-    sdf::{PAGE_BYTES, Perms, System},
+    board::{Arch, Board, Interval},
+    sdf::{self, IrqSource, PAGE_BYTES, Perms, System},
 };
 
 /// The kernel's symbol for the end of itself, where the image begins.
@@ -40,12 +42,13 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
             stack_top: board.stack_top(),
             ipc_buffer: board.address_space.ipc_buffer,
         });
-        contents.irqs.extend(pd.irqs.iter().map(|irq| Irq {
+        contents.irqs.extend(pd.irqs.iter().map(|irq| image_irq(index, irq)));
+        contents.io_ports.extend(pd.ioports.iter().map(|ports| IoPorts {
             pd: index as u32,
-            number: irq.number as u32,
-            id: irq.id,
-            edge: irq.edge().into(),
-            reserved: [0; 6],
+            first: ports.first,
+            last: ports.last(),
+            id: ports.id,
+            reserved: [0; 7],
         }));
         let places = &layout.pds[index];
         for (segment, &at) in program.segments.iter().zip(&places.segments) {
@@ -87,6 +90,29 @@ pub fn pack(system: &System, board: &Board, config: u32, programs: &[Program], l
     contents.finish(board.header, config)
 }
 
+/// An interrupt that the protection domain at index `pd` handles.
+fn image_irq(pd: usize, irq: &sdf::Irq) -> Irq {
+    let from = |source, io_apic, pin, low| Irq {
+        pd: pd as u32,
+        number: irq.number as u32,
+        id: irq.id,
+        edge: irq.edge().into(),
+        source,
+        io_apic,
+        pin,
+        low,
+        reserved: [0; 2],
+    };
+    match irq.source {
+        IrqSource::Gic { .. } => from(source::LINE, 0, 0, 0),
+        // The checks have found them to be of one I/O APIC's.
+        IrqSource::IoApic { ioapic, pin, low, .. } => {
+            from(source::IO_APIC, ioapic as u8, pin as u8, low.into())
+        }
+        IrqSource::Message { .. } => from(source::MESSAGE, 0, 0, 0),
+    }
+}
+
 /// The tables of an image in the making; loads' offsets count from the start of `data`.
 #[derive(Default)]
 struct Contents {
@@ -95,6 +121,7 @@ struct Contents {
     loads: Vec<Load>,
     channels: Vec<Channel>,
     irqs: Vec<Irq>,
+    io_ports: Vec<IoPorts>,
     data: Vec<u8>,
 }
 
@@ -135,6 +162,7 @@ impl Contents {
         let loads = table(self.loads.len(), size_of::<Load>());
         let channels = table(self.channels.len(), size_of::<Channel>());
         let irqs = table(self.irqs.len(), size_of::<Irq>());
+        let io_ports = table(self.io_ports.len(), size_of::<IoPorts>());
         for load in &mut self.loads {
             load.data_offset += offset;
         }
@@ -151,6 +179,7 @@ impl Contents {
             loads,
             channels,
             irqs,
+            io_ports,
         };
         let mut image = header.as_bytes().to_vec();
         append(&mut image, &self.pds);
@@ -158,6 +187,7 @@ impl Contents {
         append(&mut image, &self.loads);
         append(&mut image, &self.channels);
         append(&mut image, &self.irqs);
+        append(&mut image, &self.io_ports);
         image.extend_from_slice(&self.data);
         image
     }
@@ -167,19 +197,25 @@ fn append<T: IntoBytes + Immutable>(image: &mut Vec<u8>, entries: &[T]) {
     image.extend_from_slice(entries.as_bytes());
 }
 
-/// Lays out the kernel's ELF file `kernel` as QEMU loads it on `board`, up to where the image goes, and appends
-/// `image`.
+/// Lays out the kernel's ELF file `kernel` as it is loaded on `board`, up to where the image goes, and appends `image`.
 ///
 /// # Errors
 /// It is no kernel for this board, or does not fit.
 pub fn flatten(kernel: &[u8], board: &Board, image: &[u8]) -> Result<Vec<u8>> {
     let file: ElfFile64<'_, LittleEndian> = ElfFile64::parse(kernel)?;
-    let (base, endian) = (board.memory.kernel.first, file.endian());
+    let endian = file.endian();
+    let segments = || file.elf_program_headers().iter().filter(|segment| segment.p_type(endian) == PT_LOAD);
+    let base = match board.arch {
+        // QEMU loads it at the first byte of the kernel's memory.
+        Arch::Aarch64 => board.memory.kernel.first,
+        // It says itself where, in its Multiboot header.
+        Arch::X86_64 => segments().map(|segment| segment.p_paddr(endian)).min().unwrap_or_default(),
+    };
     let symbol =
         file.symbols().find(|symbol| symbol.name() == Ok(IMAGE_SYMBOL)).map(|symbol| symbol.address());
     let mut flat: Vec<u8> = vec![];
     let mut end = None;
-    for segment in file.elf_program_headers().iter().filter(|segment| segment.p_type(endian) == PT_LOAD) {
+    for segment in segments() {
         let (at, bytes) = (segment.p_paddr(endian), segment.p_memsz(endian));
         let Some(range) = Interval::of(at, bytes) else { continue };
         ensure!(board.memory.kernel.holds(range), "the kernel has a segment at {at:#x}, outside its memory");

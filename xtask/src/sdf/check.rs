@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{IrqSource, Map, Pd, System, Value};
+use super::{IrqSource, Map, Pd, Region, System, Value};
 use crate::{
     board::{Arch, Board, Interval},
     refusal::Refusal,
@@ -29,17 +29,21 @@ pub fn check(system: &System, board: &Board) -> Result<(), Refusal> {
 
 fn interrupts(system: &System, board: &Board) -> Result<(), Refusal> {
     let mut owners: HashMap<u64, &str> = HashMap::new();
+    let what = match board.arch {
+        Arch::Aarch64 => "interrupt",
+        Arch::X86_64 => "vector",
+    };
     for (pd, irq) in system.pds.iter().flat_map(|pd| pd.irqs.iter().map(move |irq| (pd, irq))) {
         let (first, last) = (board.interrupts.first, board.interrupts.last);
         if !(first..=last).contains(&irq.number) {
             return Err(irq.place.refuse(format!(
-                "interrupt {}: this board's protection domains have interrupts {first} to {last}",
+                "{what} {}: this board's protection domains have {what}s {first} to {last}",
                 irq.number
             )));
         }
         if let Some(owner) = owners.insert(irq.number, &pd.name) {
             return Err(irq.place.refuse(format!(
-                "interrupt {} is '{owner}'s already; an interrupt has one handler",
+                "{what} {} is '{owner}'s already; an interrupt has one handler",
                 irq.number
             )));
         }
@@ -87,6 +91,18 @@ fn ioports(system: &System) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses `region` at `range` if it lies half in RAM.
+pub(super) fn in_ram_or_not(region: &Region, range: Interval, board: &Board) -> Result<(), Refusal> {
+    let ram = board.memory.ram;
+    if !ram.meets(range) || ram.holds(range) {
+        return Ok(());
+    }
+    Err(region.place.refuse(format!(
+        "'{}' lies half in RAM, which is {:#x} to {:#x}; move it",
+        region.name, ram.first, ram.last
+    )))
+}
+
 /// On x86 nobody knows at build time where seL4 will put what has no `phys_addr`, nor what the boot loader leaves
 /// there: the kernel, its image and what it makes of it lie at the beginning of RAM.
 fn addresses_fixed(system: &System, board: &Board) -> Result<(), Refusal> {
@@ -102,7 +118,11 @@ fn addresses_fixed(system: &System, board: &Board) -> Result<(), Refusal> {
         }
     }
     for region in &system.regions {
-        let Some(range) = region.fixed().filter(|range| board.memory.kernel.meets(*range)) else { continue };
+        let Some(range) = region.fixed() else { continue };
+        in_ram_or_not(region, range, board)?;
+        if !board.memory.kernel.meets(range) {
+            continue;
+        }
         return Err(region.place.refuse(format!(
             "'{}' at physical {:#x} meets what the kernel and its image take, {:#x} to {:#x}; move it",
             region.name, range.first, board.memory.kernel.first, board.memory.kernel.last

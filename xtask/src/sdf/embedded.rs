@@ -1,12 +1,15 @@
 //! What Microkit does and the embedded kernel does not, refused by name.
 
-use embedded_kernel::MAX_IRQS;
+use embedded_kernel::{MAX_IRQS, MAX_PORT_RANGES};
 
-use super::{MAX_PDS, System, xml::lacks};
+use super::{IrqSource, MAX_PDS, System, check::in_ram_or_not, xml::lacks};
 use crate::{board::Board, refusal::Refusal};
 
 // As many protection domains as Microkit has.
 const _: () = assert!(embedded_image::MAX_PDS >= MAX_PDS);
+
+/// Pins of the I/O APIC that its x86 board has.
+const IO_APIC_PINS: u64 = 24;
 
 /// Refuses what the embedded kernel does not do.
 ///
@@ -15,6 +18,17 @@ const _: () = assert!(embedded_image::MAX_PDS >= MAX_PDS);
 pub fn check(system: &System, board: &Board) -> Result<(), Refusal> {
     if let Some(irq) = system.pds.iter().flat_map(|pd| &pd.irqs).nth(MAX_IRQS) {
         return Err(irq.place.refuse(lacks(&format!("more than {MAX_IRQS} interrupts"))));
+    }
+    for irq in system.pds.iter().flat_map(|pd| &pd.irqs) {
+        let IrqSource::IoApic { ioapic, pin, .. } = irq.source else { continue };
+        if ioapic != 0 || pin >= IO_APIC_PINS {
+            let more =
+                format!("pin {pin} of I/O APIC {ioapic}: {}", lacks("more than the 24 pins of one I/O APIC"));
+            return Err(irq.place.refuse(more));
+        }
+    }
+    if let Some(ports) = system.pds.iter().flat_map(|pd| &pd.ioports).nth(MAX_PORT_RANGES) {
+        return Err(ports.place.refuse(lacks(&format!("more than {MAX_PORT_RANGES} ranges of I/O ports"))));
     }
     for pd in &system.pds {
         if pd.budget_us != pd.period_us {
@@ -63,12 +77,7 @@ fn places(system: &System, board: &Board) -> Result<(), Refusal> {
                 region.name, kernel.first, kernel.last
             )));
         }
-        if ram.meets(range) && !ram.holds(range) {
-            return Err(region.place.refuse(format!(
-                "'{}' lies half in RAM, which is {:#x} to {:#x}; move it",
-                region.name, ram.first, ram.last
-            )));
-        }
+        in_ram_or_not(region, range, board)?;
         if region.prefill.is_some() && !ram.holds(range) {
             return Err(region.place.refuse(format!(
                 "'{}' has a prefill file, but its phys_addr is not in RAM; remove one of them",

@@ -24,7 +24,7 @@ pub struct Elf {
     pub kind: u16,
     pub entry: u64,
     pub segments: Vec<Segment>,
-    pub code: Vec<u32>,
+    pub code: Vec<u8>,
     /// Name, address, size.
     pub symbols: Vec<(String, u64, u64)>,
 }
@@ -55,6 +55,13 @@ impl Elf {
         Self { machine: 183, kind: 2, entry: CODE, segments, code: vec![], symbols }
     }
 
+    /// A program of this x86-64 code, which is longer than the good one's.
+    pub fn x86(code: &[u8]) -> Self {
+        let mut elf = Self { machine: 62, code: code.into(), ..Self::good(&[]) };
+        elf.segments[0].bytes = code.len() as u64;
+        elf
+    }
+
     /// The file: header, program headers, data, symbols, their names, section headers.
     pub fn bytes(&self) -> Vec<u8> {
         let mut file = Words::default();
@@ -70,7 +77,7 @@ impl Elf {
             offset += segment.bytes.min(MAX_DATA);
         }
         file.data.resize(DATA_OFFSET as usize, 0);
-        file.u32s(&self.code);
+        file.data.extend(&self.code);
         file.data.resize(offset as usize, 1);
         file.data.resize(file.data.len().next_multiple_of(8), 0);
         let symbols = file.data.len() as u64;

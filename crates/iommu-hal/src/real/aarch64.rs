@@ -2,7 +2,7 @@
 
 use core::{arch::asm, ops::Range};
 
-use super::{TimeError, TimerRegisters};
+use super::{TimeError, TimerRegisters, lines::for_each_line};
 use crate::Clock;
 
 /// Bytes of the smallest data cache line (CTR_EL0.DminLine, Arm DDI 0487 D19.2.34).
@@ -28,21 +28,19 @@ pub(super) fn barrier_after_device_read() {
 }
 
 pub(super) fn clean_lines(range: Range<usize>) {
-    let line = line_bytes();
-    for at in (range.start & !(line - 1)..range.end).step_by(line) {
+    for_each_line(range, line_bytes(), |at| {
         // SAFETY: cleaning a line writes back what is there; the address is mapped.
         unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack, preserves_flags)) };
-    }
+    });
     // SAFETY: a barrier has no effect but order.
     unsafe { asm!("dsb osh", options(nostack, preserves_flags)) };
 }
 
 pub(super) fn invalidate_lines(range: Range<usize>) {
-    let line = line_bytes();
-    for at in (range.start & !(line - 1)..range.end).step_by(line) {
+    for_each_line(range, line_bytes(), |at| {
         // SAFETY: clean and invalidate (EL0 has no pure invalidate); nothing of ours is dirty in the range.
         unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
-    }
+    });
     // SAFETY: a barrier has no effect but order.
     unsafe { asm!("dsb osh", options(nostack, preserves_flags)) };
 }

@@ -10,6 +10,7 @@ mod cpu;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 compile_error!("iommu-hal: feature `real` knows AArch64 and x86-64");
 
+mod lines;
 mod memory;
 mod mmio;
 mod shared;

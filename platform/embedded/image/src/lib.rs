@@ -15,7 +15,7 @@ pub use read::{Image, ImageError};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"uKtIMG01");
 
 /// The format that this crate reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes of a page; mapped addresses and sizes are multiples.
 pub const PAGE_BYTES: u64 = 4096;
@@ -25,6 +25,9 @@ pub const MAX_PDS: usize = 64;
 
 /// Highest channel id, as in Microkit (62 channels a PD).
 pub const MAX_CHANNEL: u8 = 61;
+
+/// Highest id of a range of I/O ports, as in Microkit.
+pub const MAX_IO_PORTS: u8 = 61;
 
 /// Highest id of a child within its parent.
 pub const MAX_CHILD: u8 = 61;
@@ -68,6 +71,8 @@ pub struct Header {
     pub channels: Table,
     /// [`Irq`]s.
     pub irqs: Table,
+    /// [`IoPorts`]s.
+    pub io_ports: Table,
 }
 
 /// [`Header::board`]: the layout that the PDs were built for.
@@ -76,13 +81,15 @@ pub mod board {
     pub const QEMU_VIRT_AARCH64: u32 = 1;
     /// `qemu_virt_aarch64_el1`: seL4 at EL1, IPC buffer at 0x7fff_ffff_f000.
     pub const QEMU_VIRT_AARCH64_EL1: u32 = 2;
+    /// `x86_64_generic`: IPC buffer at 0x7fff_ffff_e000.
+    pub const X86_64_GENERIC: u32 = 3;
 }
 
 /// [`Header::config`]: the kernel configuration whose invocation labels the PDs use.
 pub mod config {
-    /// Prints by `seL4_DebugPutChar`; interrupt acknowledge has label 31.
+    /// Prints by `seL4_DebugPutChar`; interrupt acknowledge has label 31, a port's first 58.
     pub const DEBUG: u32 = 1;
-    /// No printing; interrupt acknowledge has label 27.
+    /// No printing; interrupt acknowledge has label 27, a port's first 54.
     pub const RELEASE: u32 = 2;
     /// As release.
     pub const BENCHMARK: u32 = 3;
@@ -189,27 +196,62 @@ pub struct Channel {
     pub flags: u32,
 }
 
+/// [`Irq::source`].
+pub mod source {
+    /// A line of the board's interrupt controller, the GIC, which numbers it.
+    pub const LINE: u8 = 0;
+    /// A pin of an I/O APIC (x86).
+    pub const IO_APIC: u8 = 1;
+    /// A message to the local APIC (x86).
+    pub const MESSAGE: u8 = 2;
+}
+
 /// An interrupt that a PD handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Irq {
     /// The PD.
     pub pd: u32,
-    /// The interrupt's number, as in SDF (GIC interrupt id).
+    /// The interrupt's number, as in SDF: the GIC's interrupt id; on x86 the vector, which Microkit counts from 0x30.
     pub number: u32,
     /// The channel id that it is delivered on.
     pub id: u8,
-    /// 1: edge triggered; 0: level.
+    /// 1: edge triggered; 0: level. A message is as if edge triggered, whatever stands here.
     pub edge: u8,
+    /// [`source`].
+    pub source: u8,
+    /// The I/O APIC's index, with [`source::IO_APIC`].
+    pub io_apic: u8,
+    /// Its pin.
+    pub pin: u8,
+    /// 1: active low; 0: high.
+    pub low: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+}
+
+/// A range of I/O ports that a PD may use (x86).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct IoPorts {
+    /// The PD.
+    pub pd: u32,
+    /// The first port.
+    pub first: u16,
+    /// The last port, not below the first.
+    pub last: u16,
+    /// The id that the PD knows the range by.
+    pub id: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 112);
+    assert!(size_of::<Header>() == 128);
     assert!(size_of::<Pd>() == 104);
     assert!(size_of::<Map>() == 32);
     assert!(size_of::<Load>() == 32);
     assert!(size_of::<Channel>() == 16);
     assert!(size_of::<Irq>() == 16);
+    assert!(size_of::<IoPorts>() == 16);
 };

@@ -5,8 +5,8 @@ use core::fmt;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::{
-    Channel, Header, Irq, Load, MAGIC, MAX_CHANNEL, MAX_CHILD, MAX_PDS, Map, NO_PARENT, PAGE_BYTES, Pd,
-    Table, VERSION,
+    Channel, Header, IoPorts, Irq, Load, MAGIC, MAX_CHANNEL, MAX_CHILD, MAX_IO_PORTS, MAX_PDS, Map,
+    NO_PARENT, PAGE_BYTES, Pd, Table, VERSION, source,
 };
 
 /// A checked image.
@@ -24,6 +24,8 @@ pub struct Image<'a> {
     pub channels: &'a [Channel],
     /// Who handles which interrupt.
     pub irqs: &'a [Irq],
+    /// Who uses which I/O ports.
+    pub io_ports: &'a [IoPorts],
     bytes: &'a [u8],
 }
 
@@ -82,6 +84,7 @@ impl<'a> Image<'a> {
             loads: table(bytes, header.loads, "loads")?,
             channels: table(bytes, header.channels, "channels")?,
             irqs: table(bytes, header.irqs, "interrupts")?,
+            io_ports: table(bytes, header.io_ports, "I/O ports")?,
             bytes,
         };
         image.check()?;
@@ -108,7 +111,12 @@ impl<'a> Image<'a> {
                 && channel.a_id <= MAX_CHANNEL
                 && channel.b_id <= MAX_CHANNEL
         })?;
-        every("interrupts", self.irqs, |irq| pd(irq.pd) && irq.id <= MAX_CHANNEL)
+        every("interrupts", self.irqs, |irq| {
+            pd(irq.pd) && irq.id <= MAX_CHANNEL && irq.source <= source::MESSAGE
+        })?;
+        every("I/O ports", self.io_ports, |ports| {
+            pd(ports.pd) && ports.first <= ports.last && ports.id <= MAX_IO_PORTS
+        })
     }
 
     fn slice(&self, load: &Load) -> Option<&'a [u8]> {

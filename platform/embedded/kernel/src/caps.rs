@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use embedded_image::{Image, MAX_CHANNEL, MAX_CHILD, MAX_PDS, NO_PARENT, channel};
+use embedded_image::{Image, MAX_CHANNEL, MAX_CHILD, MAX_IO_PORTS, MAX_PDS, NO_PARENT, channel};
 
 use crate::fault::FAULT_BADGE;
+use crate::ports::MAX_PORT_RANGES;
 
 /// Most interrupts in one image.
 pub const MAX_IRQS: usize = 64;
@@ -14,6 +15,7 @@ const CALL_BADGE: u64 = 1 << 63;
 
 const CHANNELS: usize = MAX_CHANNEL as usize + 1;
 const CHILDREN: usize = MAX_CHILD as usize + 1;
+const PORT_RANGES: usize = MAX_IO_PORTS as usize + 1;
 
 const INPUT: u64 = 1;
 const FAULT_ENDPOINT: u64 = 2;
@@ -25,6 +27,8 @@ const NOTIFICATIONS: u64 = 10;
 const ENDPOINTS: u64 = 74;
 const IRQS: u64 = 138;
 const CHILD_TCBS: u64 = 202;
+const VM_TCBS: u64 = 266;
+const IO_PORTS: u64 = 394;
 const SLOTS: u64 = 512;
 
 /// Microkit's capability space is a node of 64 entries, told apart by the highest 6 bits, of which entry 0 leads
@@ -50,6 +54,8 @@ pub(crate) enum Cap {
     Irq(usize),
     /// The thread of the child `pd`.
     Thread { pd: usize },
+    /// A range of I/O ports, by its index.
+    Ports(usize),
     /// An object that exists on seL4 and has no operation here.
     Inert,
 }
@@ -102,6 +108,22 @@ pub enum SetupError {
     IrqTwice(u32),
     /// More than [`MAX_IRQS`] interrupts.
     TooManyIrqs(usize),
+    /// A PD knows two ranges of I/O ports by one id.
+    PortIdTwice {
+        /// The PD.
+        pd: usize,
+        /// The id.
+        id: u8,
+    },
+    /// This range of I/O ports shares ports with one before it.
+    PortsTwice {
+        /// The first port.
+        first: u16,
+        /// The last port.
+        last: u16,
+    },
+    /// More than [`MAX_PORT_RANGES`](crate::MAX_PORT_RANGES) ranges of I/O ports.
+    TooManyPorts(usize),
 }
 
 impl fmt::Display for SetupError {
@@ -119,6 +141,15 @@ impl fmt::Display for SetupError {
             }
             Self::IrqTwice(number) => write!(f, "interrupt {number} has two handlers"),
             Self::TooManyIrqs(count) => write!(f, "{count} interrupts, at most {MAX_IRQS} fit"),
+            Self::PortIdTwice { pd, id } => {
+                write!(f, "protection domain {pd} has two ranges of I/O ports with id {id}")
+            }
+            Self::PortsTwice { first, last } => {
+                write!(f, "of the I/O ports {first:#x} to {last:#x} some belong to two ranges")
+            }
+            Self::TooManyPorts(count) => {
+                write!(f, "{count} ranges of I/O ports, at most {MAX_PORT_RANGES} fit")
+            }
         }
     }
 }
@@ -132,6 +163,8 @@ pub(crate) struct Caps {
     irqs: [Option<u8>; CHANNELS],
     /// Indices of PDs.
     children: [Option<u8>; CHILDREN],
+    /// Indices of ranges.
+    ports: [Option<u8>; PORT_RANGES],
     /// The PD that gets its faults, and the badge that they come with.
     pub(crate) parent: Option<(usize, u64)>,
     /// Channel ids in use.
@@ -148,6 +181,7 @@ impl Caps {
             endpoints: [None; CHANNELS],
             irqs: [None; CHANNELS],
             children: [None; CHILDREN],
+            ports: [None; PORT_RANGES],
             parent: None,
             used: 0,
             passive,
@@ -187,6 +221,13 @@ impl Caps {
             let route = Route { number: irq.number, pd, badge: 1 << irq.id };
             routes.push(route).map_err(|_| SetupError::TooManyIrqs(image.irqs.len()))?;
         }
+        // No more than fit, as `ports::ranges` has found.
+        for (index, ports) in image.io_ports.iter().enumerate() {
+            let pd = ports.pd as usize;
+            if all[pd].ports[usize::from(ports.id)].replace(index as u8).is_some() {
+                return Err(SetupError::PortIdTwice { pd, id: ports.id });
+            }
+        }
         Ok((all, routes))
     }
 
@@ -224,8 +265,12 @@ impl Caps {
                 Some(route) => Cap::Irq(usize::from(route)),
                 None => Cap::Null,
             },
-            CHILD_TCBS..SLOTS => match entry(&self.children, slot - CHILD_TCBS) {
+            CHILD_TCBS..VM_TCBS => match entry(&self.children, slot - CHILD_TCBS) {
                 Some(pd) => Cap::Thread { pd: usize::from(pd) },
+                None => Cap::Null,
+            },
+            IO_PORTS..SLOTS => match entry(&self.ports, slot - IO_PORTS) {
+                Some(range) => Cap::Ports(usize::from(range)),
                 None => Cap::Null,
             },
             _ if slot < SLOTS || slot >> ROOT_SHIFT != 0 => Cap::Null,

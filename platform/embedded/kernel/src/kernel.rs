@@ -5,6 +5,7 @@ use embedded_image::{Image, MAX_PDS, config};
 use crate::caps::{Caps, Routes, SetupError};
 use crate::domain::{Domain, State};
 use crate::machine::{Cause, Machine, PdSet};
+use crate::ports::{self, Ranges};
 use crate::schedule::Scheduler;
 
 /// Highest priority of a PD, as in Microkit.
@@ -35,6 +36,10 @@ pub struct Kernel {
     current: Option<usize>,
     slice: Option<Slice>,
     pub(crate) acknowledge_label: u64,
+    /// The I/O ports that PDs use.
+    pub(crate) ports: Ranges,
+    /// The first label of their invocations.
+    pub(crate) ports_label: u64,
     pub(crate) prints: bool,
 }
 
@@ -49,6 +54,7 @@ impl Kernel {
             config::RELEASE | config::BENCHMARK => false,
             other => return Err(SetupError::UnknownConfig(other)),
         };
+        let ports = ports::ranges(image)?;
         let (caps, routes) = Caps::of_image(image)?;
         let (scheduler, ranks) = Scheduler::new(image.pds);
         let mut domains = [const { Domain::absent() }; MAX_PDS];
@@ -69,6 +75,8 @@ impl Kernel {
             current: None,
             slice: None,
             acknowledge_label: if debug { ACKNOWLEDGE_DEBUG } else { ACKNOWLEDGE_RELEASE },
+            ports,
+            ports_label: if debug { ports::FIRST_LABEL_DEBUG } else { ports::FIRST_LABEL_RELEASE },
             prints: debug,
         })
     }

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use crate::abi::Abi;
+
 /// A register of a stopped PD that a system call reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Register {
@@ -15,7 +17,7 @@ pub enum Register {
     Reply,
     /// Destination of a send that is joined with a receive.
     Destination,
-    /// Word of `seL4_UserContext`, below [`CONTEXT_WORDS`](crate::CONTEXT_WORDS). Of what a PD may not set, writing
+    /// Word of `seL4_UserContext`, below [`Abi::context_words`]. Of what a PD may not set, writing
     /// sets nothing.
     Context(usize),
 }
@@ -29,14 +31,14 @@ pub enum Exception {
         address: u64,
         /// An instruction was fetched from there.
         fetch: bool,
-        /// The fault status register.
+        /// AArch64: the fault status; x86-64: the error code.
         status: u64,
     },
     /// Any other, as seL4 numbers it.
     Other {
-        /// AArch64: the syndrome register.
+        /// AArch64: the syndrome register; x86-64: the vector.
         number: u64,
-        /// AArch64: zero.
+        /// AArch64: zero; x86-64: the error code.
         code: u64,
     },
 }
@@ -57,11 +59,35 @@ pub enum Cause {
     Exception,
 }
 
+/// How much is read from an I/O port, or written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortWidth {
+    /// One byte.
+    Byte,
+    /// Two bytes.
+    Word,
+    /// Four bytes.
+    Double,
+}
+
+impl PortWidth {
+    /// The bytes, each of which is a port of its own.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Self::Byte => 1,
+            Self::Word => 2,
+            Self::Double => 4,
+        }
+    }
+}
+
 /// A set of PDs: bit i is the PD of index i.
 pub type PdSet = u64;
 
 /// The machine below the core. A PD is named by its index in the image.
 pub trait Machine {
+    /// The architecture's part of the ABI.
+    const ABI: &'static Abi;
     /// Reads a register of `pd`.
     fn register(&self, pd: usize, register: Register) -> u64;
     /// Writes a register of `pd`.
@@ -80,6 +106,10 @@ pub trait Machine {
     fn arm(&mut self, at: Option<u64>);
     /// Lets an interrupt through or holds it back.
     fn mask(&mut self, irq: u32, masked: bool);
+    /// Reads an I/O port. A machine without ports boots no image that names some.
+    fn read_port(&mut self, port: u16, width: PortWidth) -> u32;
+    /// Writes `value`, or as much of it as `width` says, to an I/O port.
+    fn write_port(&mut self, port: u16, width: PortWidth, value: u32);
     /// Prints one byte of the output of `pd`.
     fn put_char(&mut self, pd: usize, byte: u8);
     /// Reports that `pd` has stopped for good, and who waits for its reply for ever.

@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "none")]
 mod arch;
+#[cfg(target_os = "none")]
+mod system;
 
 /// The kernel runs on no operating system: built for one, it is empty.
 #[cfg(not(target_os = "none"))]

@@ -115,6 +115,7 @@ impl Kernel {
                     ILLEGAL_OPERATION
                 }
             }
+            Cap::Ports(range) => return self.invoke_ports(machine, pd, range, how.call),
             Cap::Thread { pd: child } => self.invoke_thread(machine, pd, child),
             Cap::Monitor | Cap::Inert => ILLEGAL_OPERATION,
             Cap::Null => INVALID_CAPABILITY,
@@ -126,7 +127,7 @@ impl Kernel {
 }
 
 /// The kernel's own reply to a call.
-fn answer<M: Machine>(machine: &mut M, pd: usize, error: u64) {
+pub(crate) fn answer<M: Machine>(machine: &mut M, pd: usize, error: u64) {
     // seL4 names the capability in word 0, and the invoked one is number 0.
     let words = usize::from(error == INVALID_CAPABILITY);
     if words != 0 {

@@ -1,7 +1,7 @@
 //! What a parent does to its children's threads: suspend, resume, write registers (seL4 16.0.0).
 
 use crate::domain::State;
-use crate::fault::{CONTEXT_WORDS, message_word, rewind};
+use crate::fault::{message_word, rewind};
 use crate::kernel::Kernel;
 use crate::machine::{Machine, Register};
 use crate::message::{ILLEGAL_OPERATION, MAX_WORDS, MessageInfo, OK, TRUNCATED_MESSAGE};
@@ -41,7 +41,7 @@ impl Kernel {
             self.cancel(machine, child);
         }
         // Exact: at most `room`.
-        for index in 0..CONTEXT_WORDS.min(count as usize) {
+        for index in 0..M::ABI.context_words.min(count as usize) {
             let word = message_word(machine, pd, HEAD_WORDS + index);
             machine.set_register(child, Register::Context(index), word);
         }

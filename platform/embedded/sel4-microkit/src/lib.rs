@@ -22,7 +22,7 @@
 //!
 //! | variable | values | without it |
 //! |---|---|---|
-//! | `MICROKIT_BOARD` | `qemu_virt_aarch64`, `qemu_virt_aarch64_el1` | `qemu_virt_aarch64` |
+//! | `MICROKIT_BOARD` | `qemu_virt_aarch64`, `qemu_virt_aarch64_el1`, `x86_64_generic` | `qemu_virt_aarch64`; on x86-64 `x86_64_generic` |
 //! | `MICROKIT_CONFIG` | `debug`, `release`, `benchmark` | `debug` |
 //!
 //! # Linking
@@ -35,6 +35,7 @@
 
 mod arch;
 mod channel;
+mod context;
 mod handler;
 pub mod ioport;
 mod ipc;

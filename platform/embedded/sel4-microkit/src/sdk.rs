@@ -1,13 +1,15 @@
 //! What differs between the SDKs of Microkit 2.3.0: per board and per kernel configuration.
 
-/// Address of the IPC buffer: the last page of the user's address space.
+/// Address of the IPC buffer: the last page that a PD can have.
 #[cfg(target_os = "none")]
 pub(crate) const IPC_BUFFER: usize = match option_env!("MICROKIT_BOARD") {
+    None if cfg!(target_arch = "x86_64") => X86_IPC_BUFFER,
     None => EL2_IPC_BUFFER,
     Some(board) => match board.as_bytes() {
         b"qemu_virt_aarch64" => EL2_IPC_BUFFER,
         b"qemu_virt_aarch64_el1" => EL1_IPC_BUFFER,
-        _ => panic!("MICROKIT_BOARD is neither qemu_virt_aarch64 nor qemu_virt_aarch64_el1"),
+        b"x86_64_generic" => X86_IPC_BUFFER,
+        _ => panic!("MICROKIT_BOARD is none of qemu_virt_aarch64, qemu_virt_aarch64_el1, x86_64_generic"),
     },
 };
 
@@ -18,6 +20,10 @@ const EL2_IPC_BUFFER: usize = 0xff_ffff_f000;
 /// With seL4 at EL1, PDs have 47 bits.
 #[cfg(target_os = "none")]
 const EL1_IPC_BUFFER: usize = 0x7fff_ffff_f000;
+
+/// On x86-64, seL4 keeps the last page of the 47 bits from PDs.
+#[cfg(target_os = "none")]
+const X86_IPC_BUFFER: usize = 0x7fff_ffff_e000;
 
 const IS_DEBUG: bool = match option_env!("MICROKIT_CONFIG") {
     None => true,

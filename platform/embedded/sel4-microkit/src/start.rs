@@ -1,12 +1,11 @@
 //! From the first instruction to the main loop, and the end of a PD that fails.
-#![allow(unsafe_code)] // The entry point is a symbol, and so is the application's function.
+#![allow(unsafe_code)] // The application's function is a symbol.
 
 use crate::{Handler, arch, debug_println, pd_name};
 
-/// Where the kernel starts the PD, on the stack that the system description gives it.
+/// What the entry point calls, on the stack that the system description gives the PD.
 #[cfg(target_os = "none")]
-#[unsafe(no_mangle)]
-extern "C" fn _start() -> ! {
+pub(crate) extern "C" fn start() -> ! {
     unsafe extern "Rust" {
         safe fn __sel4_microkit_main() -> !;
     }

@@ -11,6 +11,8 @@ use core::{
 
 use raw_cpuid::CpuId;
 
+use super::lines::for_each_line;
+
 mod time;
 mod tsc;
 
@@ -22,20 +24,20 @@ const USUAL_LINE_BYTES: usize = 64;
 /// CPUID gives a cache line's size in this unit (Intel SDM volume 2, CPUID leaf 01H, EBX bits 15:8).
 const LINE_UNIT_BYTES: usize = 8;
 
+/// [`line_bytes`], once it is known.
+static LINE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 /// Bytes of a cache line. CPUID is asked once: under a hypervisor each time is expensive.
-#[inline]
+#[inline(always)]
 fn line_bytes() -> usize {
     match LINE_BYTES.load(Ordering::Relaxed) {
-        0 => ask_line_bytes(),
+        0 => find_line_bytes(),
         bytes => bytes,
     }
 }
 
-/// Bytes of a cache line, once asked.
-static LINE_BYTES: AtomicUsize = AtomicUsize::new(0);
-
 #[cold]
-fn ask_line_bytes() -> usize {
+fn find_line_bytes() -> usize {
     let said = CpuId::new().get_feature_info().map(|features| features.cflush_cache_line_size());
     let bytes = said.map_or(0, usize::from) * LINE_UNIT_BYTES;
     let bytes = if bytes.is_power_of_two() { bytes } else { USUAL_LINE_BYTES };
@@ -58,14 +60,10 @@ pub(super) fn barrier_after_device_read() {
 /// Writes lines back to memory, and drops them (`clflush` keeps its place among stores, unlike its younger relatives).
 #[inline]
 pub(super) fn clean_lines(range: Range<usize>) {
-    let line = line_bytes();
-    // No `step_by`: it divides.
-    let mut at = range.start & !(line - 1);
-    while at < range.end {
+    for_each_line(range, line_bytes(), |at| {
         // SAFETY: flushing a line writes back what is there; the address is mapped.
         unsafe { asm!("clflush [{}]", in(reg) at, options(nostack, preserves_flags)) };
-        at = at.wrapping_add(line);
-    }
+    });
     // SAFETY: a barrier has no effect but order: the lines are in memory before anything that follows.
     unsafe { asm!("mfence", options(nostack, preserves_flags)) };
 }

@@ -3,10 +3,12 @@
 mod calls;
 mod children;
 mod faults;
+mod ports;
 mod random;
 mod schedule;
 mod setup;
 mod signals;
+mod x86_64;
 
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -15,14 +17,14 @@ use std::vec;
 use std::vec::Vec;
 
 use embedded_image::{
-    Channel, Header, Image, ImageError, Irq, MAGIC, MAX_PDS, NO_PARENT, PAGE_BYTES, Pd, Table, VERSION,
-    board, channel, config,
+    Channel, Header, Image, ImageError, IoPorts, Irq, MAGIC, MAX_PDS, NO_PARENT, PAGE_BYTES, Pd, Table,
+    VERSION, board, channel, config, source,
 };
 use zerocopy::IntoBytes;
 
 use crate::caps::SetupError;
 use crate::domain::State;
-use crate::{Cause, Exception, Kernel, Machine, PdSet, Register};
+use crate::{AARCH64, Abi, Cause, Exception, Kernel, Machine, PdSet, PortWidth, Register};
 
 const CALL: i64 = -1;
 const REPLY_RECV: i64 = -2;
@@ -65,6 +67,7 @@ struct Plan {
     pds: Vec<Pd>,
     channels: Vec<Channel>,
     irqs: Vec<Irq>,
+    io_ports: Vec<IoPorts>,
     config: Option<u32>,
 }
 
@@ -106,7 +109,13 @@ impl Plan {
     }
 
     fn irq(mut self, pd: u32, number: u32, id: u8) -> Self {
-        self.irqs.push(Irq { pd, number, id, edge: 0, reserved: [0; 6] });
+        let (edge, source, reserved) = (0, source::LINE, [0; 2]);
+        self.irqs.push(Irq { pd, number, id, edge, source, io_apic: 0, pin: 0, low: 0, reserved });
+        self
+    }
+
+    fn io_ports(mut self, pd: u32, id: u8, first: u16, last: u16) -> Self {
+        self.io_ports.push(IoPorts { pd, first, last, id, reserved: [0; 7] });
         self
     }
 
@@ -144,11 +153,12 @@ impl Plan {
             loads: table(0, 0),
             channels: table(size_of_val(&self.channels[..]), self.channels.len()),
             irqs: table(size_of_val(&self.irqs[..]), self.irqs.len()),
+            io_ports: table(size_of_val(&self.io_ports[..]), self.io_ports.len()),
             total_bytes: 0,
         };
         let header = Header { total_bytes: offset as u64, ..header };
-        let parts = [header.as_bytes(), self.pds.as_bytes(), self.channels.as_bytes(), self.irqs.as_bytes()];
-        let bytes: Vec<u8> = parts.concat();
+        let tables = [self.pds.as_bytes(), self.channels.as_bytes(), self.irqs.as_bytes()];
+        let bytes: Vec<u8> = [header.as_bytes(), &tables.concat(), self.io_ports.as_bytes()].concat();
         bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect()
     }
 
@@ -170,6 +180,8 @@ struct Arrays {
     now: u64,
     armed: Option<u64>,
     masked: BTreeMap<u32, bool>,
+    /// What was written to ports; a port that is read has its own number.
+    written: Vec<(u16, u32, u32)>,
     output: String,
     reports: Vec<(usize, Cause, PdSet)>,
 }
@@ -194,6 +206,8 @@ impl Arrays {
 }
 
 impl Machine for Arrays {
+    const ABI: &'static Abi = &AARCH64;
+
     fn register(&self, pd: usize, register: Register) -> u64 {
         match register {
             Register::Context(word) if !(3..12).contains(&word) => {
@@ -231,6 +245,12 @@ impl Machine for Arrays {
     }
     fn mask(&mut self, irq: u32, masked: bool) {
         self.masked.insert(irq, masked);
+    }
+    fn read_port(&mut self, port: u16, width: PortWidth) -> u32 {
+        u32::from(port) << 8 | width.bytes()
+    }
+    fn write_port(&mut self, port: u16, width: PortWidth, value: u32) {
+        self.written.push((port, width.bytes(), value));
     }
     fn put_char(&mut self, _pd: usize, byte: u8) {
         self.output.push(char::from(byte));

@@ -23,6 +23,14 @@ fn contradictions_are_refused() {
         many = many.irq(u32::from(number >= 60), 40 + number, (number % 60) as u8);
     }
     assert_eq!(refusal(many), SetupError::TooManyIrqs(65));
+    let twice = Plan::default().pd(1).io_ports(0, 3, 8, 8).io_ports(0, 3, 9, 9);
+    assert_eq!(refusal(twice), SetupError::PortIdTwice { pd: 0, id: 3 });
+    let twice = Plan::default().pd(1).pd(2).io_ports(0, 3, 0x3f8, 0x3ff).io_ports(1, 3, 0x3ff, 0xffff);
+    assert_eq!(refusal(twice), SetupError::PortsTwice { first: 0x3ff, last: 0xffff });
+    let many = (0..65).fold(Plan::default().pd(1).pd(2), |plan, port| {
+        plan.io_ports(u32::from(port >= 60), (port % 60) as u8, port, port)
+    });
+    assert_eq!(refusal(many), SetupError::TooManyPorts(65));
 }
 
 #[test]

@@ -2,23 +2,11 @@
 //!
 //! The number is in x7; x0 to x6 and x8 carry arguments and results. The kernel preserves every other register.
 //! No `asm!` here is `nomem`: the kernel reads and writes the IPC buffer.
-#![allow(unsafe_code)] // System calls need inline assembly, and the IPC buffer is at a fixed address.
+#![allow(unsafe_code)] // System calls need inline assembly.
 
-use core::{arch::asm, cell::RefCell, ptr::NonNull};
+use core::arch::asm;
 
-use super::{FastWords, Received};
-use crate::{
-    message::{IpcBuffer, Layout},
-    sdk,
-};
-
-// libsel4's numbers, `enum seL4_Syscall_ID` with CONFIG_KERNEL_MCS.
-const SYS_CALL: i64 = -1;
-const SYS_REPLY_RECV: i64 = -2;
-const SYS_NB_SEND_RECV: i64 = -3;
-const SYS_SEND: i64 = -5;
-const SYS_RECV: i64 = -7;
-const SYS_DEBUG_PUT_CHAR: i64 = -12;
+use super::{FastWords, Received, number};
 
 /// Sends to endpoint or object `cap` and waits for its reply (`seL4_Call`); the badge means nothing.
 pub(crate) fn call(cap: u64, tag: u64, words: FastWords) -> Received {
@@ -26,7 +14,7 @@ pub(crate) fn call(cap: u64, tag: u64, words: FastWords) -> Received {
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_Call by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("svc #0", in("x7") SYS_CALL, inout("x0") received.badge, inout("x1") received.tag,
+        asm!("svc #0", in("x7") number::CALL, inout("x0") received.badge, inout("x1") received.tag,
             inout("x2") *w0, inout("x3") *w1, inout("x4") *w2, inout("x5") *w3, options(nostack));
     }
     received
@@ -38,7 +26,7 @@ pub(crate) fn reply_recv(source: u64, tag: u64, words: FastWords, reply: u64) ->
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_ReplyRecv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("svc #0", in("x7") SYS_REPLY_RECV, in("x6") reply, inout("x0") received.badge,
+        asm!("svc #0", in("x7") number::REPLY_RECV, in("x6") reply, inout("x0") received.badge,
             inout("x1") received.tag, inout("x2") *w0, inout("x3") *w1, inout("x4") *w2, inout("x5") *w3,
             options(nostack));
     }
@@ -51,7 +39,7 @@ pub(crate) fn nb_send_recv(cap: u64, tag: u64, words: FastWords, source: u64, re
     let [w0, w1, w2, w3] = &mut received.words;
     // SAFETY: seL4_NBSendRecv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("svc #0", in("x7") SYS_NB_SEND_RECV, in("x6") reply, in("x8") cap, inout("x0") received.badge,
+        asm!("svc #0", in("x7") number::NB_SEND_RECV, in("x6") reply, in("x8") cap, inout("x0") received.badge,
             inout("x1") received.tag, inout("x2") *w0, inout("x3") *w1, inout("x4") *w2, inout("x5") *w3,
             options(nostack));
     }
@@ -62,7 +50,7 @@ pub(crate) fn nb_send_recv(cap: u64, tag: u64, words: FastWords, source: u64, re
 pub(crate) fn send(cap: u64, tag: u64) {
     // SAFETY: seL4_Send by its ABI; a tag of length zero carries no words.
     unsafe {
-        asm!("svc #0", in("x7") SYS_SEND, in("x0") cap, in("x1") tag, in("x2") 0, in("x3") 0, in("x4") 0,
+        asm!("svc #0", in("x7") number::SEND, in("x0") cap, in("x1") tag, in("x2") 0, in("x3") 0, in("x4") 0,
             in("x5") 0, options(nostack));
     }
 }
@@ -72,7 +60,7 @@ pub(crate) fn recv(source: u64, reply: u64) -> Received {
     let (badge, tag, w0, w1, w2, w3);
     // SAFETY: seL4_Recv by its ABI; it touches no memory but the IPC buffer, to which no reference is alive.
     unsafe {
-        asm!("svc #0", in("x7") SYS_RECV, in("x6") reply, inout("x0") source => badge, out("x1") tag,
+        asm!("svc #0", in("x7") number::RECV, in("x6") reply, inout("x0") source => badge, out("x1") tag,
             out("x2") w0, out("x3") w1, out("x4") w2, out("x5") w3, options(nostack));
     }
     Received { badge, tag, words: [w0, w1, w2, w3] }
@@ -82,7 +70,7 @@ pub(crate) fn recv(source: u64, reply: u64) -> Received {
 pub(crate) fn debug_put_char(byte: u8) {
     // SAFETY: seL4_DebugPutChar by its ABI; it touches no memory.
     unsafe {
-        asm!("svc #0", in("x7") SYS_DEBUG_PUT_CHAR, inout("x0") u64::from(byte) => _,
+        asm!("svc #0", in("x7") number::DEBUG_PUT_CHAR, inout("x0") u64::from(byte) => _,
             options(nostack, nomem, preserves_flags));
     }
 }
@@ -93,21 +81,13 @@ pub(crate) fn stop() -> ! {
     unsafe { asm!("udf #0", options(noreturn, nostack, nomem)) }
 }
 
-/// The PD's IPC buffer.
-pub(crate) fn ipc_buffer<T>(f: impl FnOnce(&RefCell<IpcBuffer>) -> T) -> T {
-    struct OneThread(RefCell<IpcBuffer>);
-    // SAFETY: a PD has one thread.
-    unsafe impl Sync for OneThread {}
-
-    const ADDRESS: NonNull<Layout> = NonNull::new(sdk::IPC_BUFFER as *mut Layout).unwrap();
-    // SAFETY: the kernel maps the buffer at this address before the PD starts; this is the only `IpcBuffer`.
-    static BUFFER: OneThread = OneThread(RefCell::new(unsafe { IpcBuffer::new(ADDRESS) }));
-    f(&BUFFER.0)
-}
-
-// The address for which the PD is built, as an absolute symbol: an image builder can see it.
+// The kernel starts a PD without a caller.
 core::arch::global_asm!(
-    ".global __sel4_ipc_buffer_obj",
-    ".set __sel4_ipc_buffer_obj, {address}",
-    address = const sdk::IPC_BUFFER,
+    ".section .text._start, \"ax\"",
+    ".global _start",
+    "_start:",
+    "    mov x29, xzr",
+    "    mov x30, xzr",
+    "    b {start}",
+    start = sym crate::start::start,
 );

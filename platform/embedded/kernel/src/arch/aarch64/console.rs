@@ -19,11 +19,11 @@ const LINE: LineConfig =
     LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
 
 /// The UART, for output.
-pub(super) struct Console(Uart<'static>);
+pub(crate) struct Console(Uart<'static>);
 
 impl Console {
     /// The UART as it is.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let registers = core::ptr::with_exposed_provenance_mut::<PL011Registers>(kernel_address(UART));
         let registers = NonNull::new(registers).expect("the kernel's addresses are not zero");
         // SAFETY: the UART's registers, mapped as device memory in the boot table and in the kernel's. Another
@@ -32,13 +32,13 @@ impl Console {
     }
 
     /// Sets the line up.
-    pub(super) fn enable(&mut self) {
+    pub(crate) fn enable(&mut self) {
         // The parameters are constants that the driver can set.
         let _ = self.0.enable(LINE, BAUD, CLOCK_HZ);
     }
 
     /// Prints one byte.
-    pub(super) fn put(&mut self, byte: u8) {
+    pub(crate) fn put(&mut self, byte: u8) {
         if (0..PATIENCE).any(|_| !self.0.is_tx_fifo_full()) {
             self.0.write_word(byte);
         }

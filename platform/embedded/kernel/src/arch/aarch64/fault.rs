@@ -1,7 +1,11 @@
 //! What an exception says, in words (Arm DDI 0487, ESR_EL1 in D24.2).
 
+use core::fmt;
+
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 use embedded_kernel::Exception;
+
+use super::Frame;
 
 /// Exception classes, ESR_EL1.EC.
 pub(super) mod class {
@@ -34,16 +38,22 @@ pub(super) fn class_of(syndrome: u64) -> u64 {
     syndrome >> 26 & 0x3f
 }
 
-/// The address that the exception of class `class` is about, if not the instruction's own.
-pub(super) fn address_of(class: u64) -> Option<u64> {
+/// The address that the exception is about, if not the instruction's own.
+pub(crate) fn address(_: &Frame) -> Option<u64> {
+    let class = class_of(syndrome());
     matches!(class, class::INSTRUCTION_ABORT | class::DATA_ABORT | class::PC_ALIGNMENT).then(|| FAR_EL1.get())
+}
+
+/// The rest of what the processor says of the exception.
+pub(crate) fn detail(_: &Frame) -> impl fmt::Display + use<> {
+    fmt::from_fn(|f| write!(f, "esr {:#x}", syndrome()))
 }
 
 /// Bits of ESR_EL1 that seL4 gives in the message of a memory fault.
 const FAULT_STATUS: u64 = 0x3fff_ffff;
 
 /// The exception that was taken last, as seL4 tells of it.
-pub(super) fn exception() -> Exception {
+pub(crate) fn exception(_: &Frame) -> Exception {
     let syndrome = syndrome();
     match class_of(syndrome) {
         class @ (class::INSTRUCTION_ABORT | class::DATA_ABORT) => Exception::Memory {
@@ -56,7 +66,8 @@ pub(super) fn exception() -> Exception {
 }
 
 /// The exception in words: what was done, and what was wrong with it.
-pub(super) fn describe(syndrome: u64) -> (&'static str, &'static str) {
+pub(crate) fn describe(_: &Frame) -> (&'static str, &'static str) {
+    let syndrome = syndrome();
     let class = class_of(syndrome);
     match class {
         class::INSTRUCTION_ABORT => ("instruction fetch fault", abort(syndrome)),

@@ -21,7 +21,7 @@ struct Registers {
 
 /// Everybody's floating-point registers.
 #[derive(Debug)]
-pub(super) struct Float {
+pub(crate) struct Float {
     saved: [Registers; MAX_PDS],
     /// Whose registers the processor holds.
     owner: Option<usize>,
@@ -35,12 +35,12 @@ unsafe extern "C" {
 }
 
 impl Float {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { saved: [Registers { v: [0; 32], control: 0, status: 0 }; MAX_PDS], owner: None }
     }
 
     /// `pd` is about to run: its use of the registers traps unless they are its own.
-    pub(super) fn about_to_run(&self, pd: usize) {
+    pub(crate) fn about_to_run(&self, pd: usize) {
         if self.owner == Some(pd) {
             CPACR_EL1.write(CPACR_EL1::FPEN::TrapNothing);
         } else {
@@ -49,7 +49,7 @@ impl Float {
     }
 
     /// `pd` used the registers and trapped.
-    pub(super) fn hand_over(&mut self, pd: usize) {
+    pub(crate) fn hand_over(&mut self, pd: usize) {
         if let Some(owner) = self.owner {
             // SAFETY: the processor's registers are the owner's, and the place is theirs.
             unsafe { float_save(&raw mut self.saved[owner]) };

@@ -1,33 +1,9 @@
-//! Into the kernel and out of it: exception vectors and the frames that PDs' registers are kept in.
+//! Into the kernel and out of it: exception vectors.
 #![allow(unsafe_code, reason = "exception entry and exit")]
 
 use core::arch::global_asm;
-use core::mem::offset_of;
 
-/// The registers of a PD, without floating point. SP_EL1 points here while the PD runs, so that the kernel's entry
-/// finds it.
-#[derive(Debug)]
-#[repr(C, align(16))]
-pub(super) struct Frame {
-    pub(super) x: [u64; 31],
-    pub(super) sp: u64,
-    pub(super) pc: u64,
-    pub(super) pstate: u64,
-    /// TPIDR_EL0, kept here only while another PD runs.
-    pub(super) thread_pointer: u64,
-}
-
-impl Frame {
-    pub(super) const fn new(pc: u64, sp: u64) -> Self {
-        Self { x: [0; 31], sp, pc, pstate: 0, thread_pointer: 0 }
-    }
-}
-
-const _: () = {
-    assert!(offset_of!(Frame, sp) == 248);
-    assert!(offset_of!(Frame, pc) == 256);
-    assert!(offset_of!(Frame, pstate) == 264);
-};
+use super::Frame;
 
 unsafe extern "C" {
     /// The vector table.
@@ -37,7 +13,7 @@ unsafe extern "C" {
     ///
     /// # Safety
     /// The frame is that of a PD whose address space is in TTBR0_EL1, and nobody holds a reference to it.
-    pub(super) fn leave(frame: *mut Frame) -> !;
+    pub(crate) fn leave(frame: *mut Frame) -> !;
 }
 
 /// The vector table's address, for VBAR_EL1.
