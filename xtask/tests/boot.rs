@@ -62,8 +62,13 @@ fn boot(test: &str, board: &str, system: &str, programs: &[(&str, Elf)]) -> Vec<
 const AARCH64: &str = "qemu_virt_aarch64";
 const X86: &str = "x86_64_generic";
 
-/// A use of floating point and a breakpoint: `fmov d0, xzr`, `brk #0`; `movaps xmm0, xmm0`, `int3`.
-const USE_FLOAT: [&[u8]; 2] = [&[0xe0, 0x03, 0x67, 0x9e, 0x00, 0x00, 0x20, 0xd4], &[0x0f, 0x28, 0xc0, 0xcc]];
+/// `brk #0`, and `int3`.
+const ARM_BREAKPOINT: u32 = 0xd420_0000;
+const X86_BREAKPOINT: u8 = 0xcc;
+
+/// `fmov d0, xzr`, and `movaps xmm0, xmm0`.
+const ARM_FLOAT: u32 = 0x9e67_03e0;
+const X86_FLOAT: [u8; 3] = [0x0f, 0x28, 0xc0];
 
 #[test]
 fn a_protection_domain_without_floating_point_is_stopped_where_it_uses_it() {
@@ -71,9 +76,9 @@ fn a_protection_domain_without_floating_point_is_stopped_where_it_uses_it() {
         <protection_domain name="barred" priority="9" fpu="false"><program_image path="a.elf" /></protection_domain>
         <protection_domain name="free" priority="3"><program_image path="a.elf" /></protection_domain>
     </system>"#;
-    let [arm, x86] = USE_FLOAT;
-    let arm = Elf { code: arm.into(), ..Elf::good(&[]) };
-    for (board, program) in [(AARCH64, arm), (X86, Elf::x86(x86))] {
+    let arm = Elf::arm(&[ARM_FLOAT, ARM_BREAKPOINT]);
+    let x86 = Elf::x86(&[&X86_FLOAT[..], &[X86_BREAKPOINT]].concat());
+    for (board, program) in [(AARCH64, arm), (X86, x86)] {
         let stopped = boot(&format!("float-{board}"), board, system, &[("a.elf", program)]);
         assert_eq!(stopped.len(), 2, "{stopped:?}");
         assert!(
@@ -81,6 +86,48 @@ fn a_protection_domain_without_floating_point_is_stopped_where_it_uses_it() {
             "{stopped:?}"
         );
         assert!(stopped[1].contains("free") && stopped[1].contains("breakpoint instruction"), "{stopped:?}");
+    }
+}
+
+/// Looks at the counter until half a second has passed, then stops by an undefined instruction.
+const ARM_SPINS: [u32; 6] = [
+    0xd53b_e020, // mrs x0, cntpct_el0
+    0xd53b_e021, // 1: mrs x1, cntpct_el0
+    0xcb00_0021, // sub x1, x1, x0
+    0xd359_fc21, // lsr x1, x1, #25
+    0xb4ff_ffa1, // cbz x1, 1b
+    0,
+];
+/// The same until 2^31 ticks have passed.
+const X86_SPINS: [u8; 32] = [
+    0x0f, 0x31, // rdtsc
+    0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+    0x48, 0x09, 0xd0, // or rax, rdx
+    0x48, 0x89, 0xc3, // mov rbx, rax
+    0x0f, 0x31, // 1: rdtsc
+    0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+    0x48, 0x09, 0xd0, // or rax, rdx
+    0x48, 0x29, 0xd8, // sub rax, rbx
+    0x48, 0xc1, 0xe8, 0x1f, // shr rax, 31
+    0x74, 0xee, // jz 1b
+    0x0f, 0x0b, // ud2
+];
+
+#[test]
+fn a_budget_ends_where_others_of_the_priority_wait() {
+    let system = r#"<system>
+        <protection_domain name="first" priority="9"><program_image path="spins.elf" /></protection_domain>
+        <protection_domain name="second" priority="9"><program_image path="stops.elf" /></protection_domain>
+    </system>"#;
+    for (board, spins, stops) in [
+        (AARCH64, Elf::arm(&ARM_SPINS), Elf::arm(&[ARM_BREAKPOINT; 4])),
+        (X86, Elf::x86(&X86_SPINS), Elf::x86(&[X86_BREAKPOINT; 16])),
+    ] {
+        let programs = [("spins.elf", spins), ("stops.elf", stops)];
+        let stopped = boot(&format!("budget-{board}"), board, system, &programs);
+        assert_eq!(stopped.len(), 2, "{stopped:?}");
+        assert!(stopped[0].contains("second") && stopped[0].contains("breakpoint"), "{stopped:?}");
+        assert!(stopped[1].contains("first") && stopped[1].contains("undefined instruction"), "{stopped:?}");
     }
 }
 

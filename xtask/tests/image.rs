@@ -9,7 +9,7 @@ use std::{
 };
 
 use elf::{Elf, Segment};
-use embedded_image::{Image, NO_PARENT, channel, flags};
+use embedded_image::{Image, NO_PARENT, channel, flags, source};
 use xtask::{
     board::{self, Arch, Board},
     builder::{Source, describe},
@@ -297,4 +297,65 @@ fn the_kernel_is_laid_out_before_the_image() {
     assert!(image::flatten(&whole.bytes(), &board, &vec![0; 0x1000_0000]).is_err());
     assert!(image::flatten(&Elf { symbols: vec![], ..whole }.bytes(), &board, b"image").is_err());
     assert!(image::flatten(&Elf::good(&[]).bytes(), &board, b"image").is_err());
+}
+
+#[test]
+fn an_x86_image_says_where_interrupts_come_from_and_which_ports_are_whose() {
+    let board = Board::read(&xtask::root(), board::X86_64).unwrap();
+    let text = r#"<system>
+        <protection_domain name="upper" priority="9">
+            <program_image path="upper.elf" />
+            <irq pin="21" trigger="edge" polarity="low" vector="41" id="7" />
+            <irq pcidev="0:3.1" handle="2" vector="107" id="8" />
+        </protection_domain>
+        <protection_domain name="lower" priority="3">
+            <program_image path="upper.elf" />
+            <irq pin="4" vector="0" id="61" />
+            <ioport id="5" addr="0x3f8" size="8" />
+            <ioport id="0" addr="0xffff" size="1" />
+        </protection_domain>
+    </system>"#;
+    let source = Source { name: "system.xml".into(), text: text.into() };
+    let system = describe(&source, None, &board, vec![]).unwrap().system;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("x86");
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("upper.elf");
+    fs::write(&program, Elf::x86(&[0xf4; 16]).bytes()).unwrap();
+    let programs = HashMap::from([("upper.elf".to_string(), program)]);
+    let packed = image::build(&system, &board, embedded_image::config::DEBUG, &programs).unwrap();
+    let words = words(&packed);
+    let image = Image::parse(zerocopy::IntoBytes::as_bytes(&words[..])).unwrap();
+    assert_eq!(image.header.board, embedded_image::board::X86_64_GENERIC);
+    assert_eq!(image.pds[0].ipc_buffer, 0x7fff_ffff_e000);
+    let irqs: Vec<_> = image
+        .irqs
+        .iter()
+        .map(|irq| (irq.pd, irq.number, irq.id, irq.source, [irq.edge, irq.low, irq.io_apic, irq.pin]))
+        .collect();
+    let expected = [
+        (0, 41, 7, source::IO_APIC, [1, 1, 0, 21]),
+        (0, 107, 8, source::MESSAGE, [1, 0, 0, 0]),
+        (1, 0, 61, source::IO_APIC, [0, 0, 0, 4]),
+    ];
+    assert_eq!(irqs, expected);
+    let ports: Vec<_> = image.io_ports.iter().map(|of| (of.pd, of.id, of.first, of.last)).collect();
+    assert_eq!(ports, [(1, 5, 0x3f8, 0x3ff), (1, 0, 0xffff, 0xffff)]);
+}
+
+#[test]
+fn an_x86_kernel_says_itself_where_it_is_loaded() {
+    let board = Board::read(&xtask::root(), board::X86_64).unwrap();
+    let at = |base| Elf {
+        machine: 62,
+        entry: base,
+        segments: vec![Segment { at: base, bytes: 0x1000, flags: 5 }],
+        symbols: vec![("__image".into(), base + 0x1000, 0)],
+        ..Elf::good(&[])
+    };
+    let flat = image::flatten(&at(0x10_0000).bytes(), &board, b"image").unwrap();
+    assert_eq!((flat.len(), &flat[0x1000..]), (0x1005, &b"image"[..]));
+    let outside = image::flatten(&at(board.memory.kernel.last + 1).bytes(), &board, b"image").unwrap_err();
+    assert!(outside.to_string().contains("outside its memory"), "{outside}");
+    let large = vec![0; board.memory.kernel.last as usize - 0x10_0000];
+    assert!(image::flatten(&at(0x10_0000).bytes(), &board, &large).is_err());
 }

@@ -40,8 +40,11 @@ struct Base {
 const BASE: Base = Base { folder: "tests/refusals/base", board: board::DEFAULT, embedded: true };
 const X86: Base = Base { folder: "tests/refusals/base_x86", board: "x86_64_generic", embedded: false };
 
+const X86_EMBEDDED: Base = Base { embedded: true, ..X86 };
+
 /// The kinds of mistakes, and the systems that they are made in.
-const KINDS: [(&str, Base); 3] = [("sdf", BASE), ("policy", BASE), ("x86", X86)];
+const KINDS: [(&str, Base); 4] =
+    [("sdf", BASE), ("policy", BASE), ("x86", X86), ("x86_embedded", X86_EMBEDDED)];
 
 impl Base {
     fn read(self, file: &str) -> String {
@@ -85,7 +88,7 @@ fn run(base: Base, path: &Path) -> Result<(), String> {
 
 #[test]
 fn the_bases_are_good() {
-    for base in [BASE, X86] {
+    for base in [BASE, X86, X86_EMBEDDED] {
         says(base, base.read("system.xml"), base.read("policy.toml")).unwrap();
     }
 }

@@ -55,7 +55,15 @@ impl Elf {
         Self { machine: 183, kind: 2, entry: CODE, segments, code: vec![], symbols }
     }
 
-    /// A program of this x86-64 code, which is longer than the good one's.
+    /// A program of this AArch64 code.
+    pub fn arm(code: &[u32]) -> Self {
+        let code: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut elf = Self { code, ..Self::good(&[]) };
+        elf.segments[0].bytes = elf.code.len() as u64;
+        elf
+    }
+
+    /// A program of this x86-64 code.
     pub fn x86(code: &[u8]) -> Self {
         let mut elf = Self { machine: 62, code: code.into(), ..Self::good(&[]) };
         elf.segments[0].bytes = code.len() as u64;

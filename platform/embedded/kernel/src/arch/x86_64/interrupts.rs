@@ -221,10 +221,9 @@ impl Interrupts {
     /// Takes the interrupt that has come, if any.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         match self.came.take()? {
-            // It has none to be ended.
-            SPURIOUS_VECTOR => None,
             TIMER_VECTOR => Some(self.time_has_come()),
             vector @ FIRST_VECTOR..=LAST_VECTOR => Some(Taken::Irq((vector - FIRST_VECTOR).into())),
+            // A spurious one has nothing to be ended, but a message may have its vector; to end nothing does no harm.
             _ => Some(Taken::Nothing),
         }
     }
