@@ -12,6 +12,7 @@ mod ack;
 mod clock;
 mod fields;
 pub mod intel_vtd;
+mod meanwhile;
 mod memory;
 pub mod smmu_v3;
 

@@ -115,7 +115,7 @@ impl Vtd {
         let next = (head + queue.step) & (queue.bytes - 1);
         match descriptor {
             Descriptor::Invalidate(removes) => self.take(memory, removes),
-            Descriptor::Wait { .. } if self.faults.wait_never_completes => return false,
+            Descriptor::Wait { .. } if self.faults.stands_still() => return false,
             Descriptor::Wait { .. } if std::mem::take(&mut self.faults.next_wait_times_out) => {
                 self.registers.queue_head = next;
                 self.registers.faults.raise(ITE);
