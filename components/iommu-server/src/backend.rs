@@ -141,17 +141,21 @@ impl<R: Registers> AnyUnit<R> {
         }
     }
 
-    /// Acknowledges and repairs the unit's global errors. Bounded.
-    pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> Trouble {
-        let out_of_order = each!(self, unit => unit.service_errors(memory, clock).out_of_order);
-        let faults_lost = match self {
+    /// Acknowledges and repairs the unit's global errors. Bounded. Whether the unit is out of order: it obeys no longer, and
+    /// its streams abort as far as it did.
+    pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> bool {
+        each!(self, unit => unit.service_errors(memory, clock).out_of_order)
+    }
+
+    /// How often so far fault records were lost, as far as [`AnyUnit::service_errors`] and [`Unit::next_fault`] have met it.
+    pub fn faults_lost(&self) -> u64 {
+        match self {
             Self::SmmuV3(unit) => {
                 let counts = unit.error_counts();
                 counts.event_overflows + counts.event_queue_aborts
             }
             Self::IntelVtd(unit) => unit.error_counts().fault_overflows,
-        };
-        Trouble { out_of_order, faults_lost }
+        }
     }
 }
 
@@ -168,15 +172,6 @@ impl fmt::Display for AnyReport {
             Self::IntelVtd(report) => report.fmt(f),
         }
     }
-}
-
-/// A unit's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trouble {
-    /// The unit obeys no longer; its streams abort as far as it did.
-    pub out_of_order: bool,
-    /// How often so far fault records were lost.
-    pub faults_lost: u64,
 }
 
 impl<R: Registers> Unit for AnyUnit<R> {
