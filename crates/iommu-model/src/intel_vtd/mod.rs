@@ -109,6 +109,8 @@ struct Vtd {
     watch: watch::Watch,
     observed: Observed,
     reads_since_descriptor: u32,
+    /// Times that the queue was found standing still at the wait at its head.
+    looks_at_standstill: u32,
     buffered: Vec<Buffered>,
 }
 
