@@ -143,13 +143,13 @@ impl<R: Registers> AnyUnit<R> {
         }
     }
 
-    /// Acknowledges and repairs the unit's global errors. Bounded. Returns whether the unit obeys no longer; its streams
-    /// abort as far as it did.
+    /// Acknowledges and repairs the unit's global errors. Bounded. Whether the unit is out of order: it obeys no longer, and
+    /// its streams abort as far as it did.
     pub fn service_errors<M: TableMemory>(&mut self, memory: &mut M, clock: &impl Clock) -> bool {
         each!(self, unit => unit.service_errors(memory, clock).out_of_order)
     }
 
-    /// How often so far fault records were lost.
+    /// How often so far fault records were lost, as far as [`AnyUnit::service_errors`] and [`Unit::next_fault`] have met it.
     pub fn faults_lost(&self) -> u64 {
         match self {
             Self::SmmuV3(unit) => {

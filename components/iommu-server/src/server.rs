@@ -193,21 +193,21 @@ impl<R: Registers, M: TableMemory, C: Clock, P: SharedPage> Server<'_, R, M, C, 
         let mut step = Step { notify: Channels::NONE, more: false, deadline_ns: None };
         let mut lost = 0;
         for unit in 0..self.units {
-            if let Some((backend, memory, clock)) = self.core.unit(unit) {
-                let out_of_order = backend.service_errors(memory, clock);
-                if out_of_order && self.given_up & 1 << unit == 0 {
-                    self.given_up |= 1 << unit;
-                    // Nothing is left to try when the log fails.
-                    _ = writeln!(
-                        log,
-                        "unit {unit} is out of order: it failed, or did not answer within its deadline; all its \
-                         devices are aborted until the system is started anew"
-                    );
-                }
+            if let Some((backend, memory, clock)) = self.core.unit(unit)
+                && backend.service_errors(memory, clock)
+                && self.given_up & 1 << unit == 0
+            {
+                self.given_up |= 1 << unit;
+                // Nothing is left to try when the log fails.
+                _ = writeln!(
+                    log,
+                    "unit {unit} is out of order: it failed, or did not answer within its deadline; all its \
+                     devices are aborted, as far as it still obeys, until the system is started anew"
+                );
             }
             step.more |= self.deliver_faults(unit, &mut step.notify, log);
-            // Which of them were lost shows by now.
-            lost += self.core.unit(unit).map_or(0, |(backend, _, _)| backend.faults_lost());
+            // A unit may say so only once its records are out.
+            lost += self.core.unit(unit).map_or(0, |(backend, ..)| backend.faults_lost());
         }
         let errors = self.errors().iter().sum::<u64>();
         // One line for the first, then at every doubling.

@@ -1,10 +1,10 @@
-//! Life and death of clients: a supervisor's requests, a successor's, and what the server does by itself.
+//! Life and death of clients: a supervisor's requests, a successor's, and what the server does by itself. Over every unit.
 
 mod bench;
 
 use bench::{
-    ALICE, ALICES_DEVICE, ALICES_MEMORY, BOB, NOBODY, PCI_HOST, PolicyParts, READ_WRITE, SUPERVISOR, World,
-    map, map_with, unmap,
+    ALICE, ALICES_DEVICE, ALICES_MEMORY, BOB, NOBODY, PCI_HOST, PolicyParts, READ_WRITE, SUPERVISOR, Unit,
+    World, map, map_with, over_every_unit, unmap,
 };
 use iommu_protocol::{ClientIndex, DeviceIndex, RegionSlot, Request, SpaceId, Status, VERSION, stats};
 use iommu_server::{policy::NO_CLIENT, server::Channels};
@@ -37,8 +37,8 @@ fn changes(space: SpaceId) -> [Request; 8] {
 }
 
 /// A world in which Alice's device works with one page, and a MAP of hers was left half done.
-fn working() -> (World, SpaceId) {
-    let mut world = World::new();
+fn working(unit: &Unit) -> (World, SpaceId) {
+    let mut world = World::new(unit);
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
     assert_eq!(world.status(ALICE, map(space, 0x4000_0000, 0x1000, 0x3f_f000)), Status::Again);
@@ -70,9 +70,8 @@ fn works(world: &World) -> bool {
     world.bench.dma_write(ALICES_DEVICE, 0x10_0000, b"works").is_ok()
 }
 
-#[test]
-fn a_supervisor_asks_for_its_clients_and_for_nothing_else() {
-    let mut world = World::new();
+fn a_supervisor_asks_for_its_clients_and_for_nothing_else(unit: &Unit) {
+    let mut world = World::new(unit);
     assert_eq!(world.ok(SUPERVISOR, Request::Version).as_slice(), [VERSION]);
     let space = SpaceId(1);
     let own =
@@ -105,9 +104,8 @@ fn a_supervisor_asks_for_its_clients_and_for_nothing_else() {
     }
 }
 
-#[test]
-fn a_held_clients_device_goes_on_and_nothing_changes_until_it_claims() {
-    let (mut world, space) = working();
+fn a_held_clients_device_goes_on_and_nothing_changes_until_it_claims(unit: &Unit) {
+    let (mut world, space) = working(unit);
     let answer = world.call(SUPERVISOR, hold(500));
     assert_eq!((answer.status, answer.notify.collect::<Vec<_>>()), (Status::Ok, vec![Channels::WAKE]));
     let (_, deadline) = world.settle();
@@ -134,9 +132,8 @@ fn a_held_clients_device_goes_on_and_nothing_changes_until_it_claims() {
     assert_eq!(world.status(ALICE, Request::Claim), Status::NothingHeld);
 }
 
-#[test]
-fn a_claim_that_comes_at_once_settles_what_was_half_done_itself() {
-    let (mut world, space) = working();
+fn a_claim_that_comes_at_once_settles_what_was_half_done_itself(unit: &Unit) {
+    let (mut world, space) = working(unit);
     many(&mut world, space);
     world.ok(SUPERVISOR, hold(500));
     let mut calls = 0;
@@ -150,15 +147,14 @@ fn a_claim_that_comes_at_once_settles_what_was_half_done_itself() {
     world.ok(ALICE, unmap(space, 0x10_0000, 0x1000));
 }
 
-#[test]
-fn what_nobody_claims_ends_at_the_deadline() {
-    let (mut world, _) = working();
+fn what_nobody_claims_ends_at_the_deadline(unit: &Unit) {
+    let (mut world, _) = working(unit);
     world.ok(SUPERVISOR, hold(500));
     world.settle();
-    world.bench.ports().2.advance(499 * MS);
+    world.clock().advance(499 * MS);
     world.settle();
     assert!(works(&world));
-    world.bench.ports().2.advance(2 * MS);
+    world.clock().advance(2 * MS);
     let step = world.work();
     assert!(!works(&world), "the device is the first to go");
     assert_eq!(world.ok(PCI_HOST, Request::IsAttached { stream: ALICES_DEVICE.0 }).as_slice(), [0]);
@@ -176,21 +172,19 @@ fn what_nobody_claims_ends_at_the_deadline() {
     assert_eq!(world.settle(), (1, None), "nothing is left to wait for");
 }
 
-#[test]
-fn the_deadline_of_a_held_client_can_be_put_off() {
-    let (mut world, _) = working();
+fn the_deadline_of_a_held_client_can_be_put_off(unit: &Unit) {
+    let (mut world, _) = working(unit);
     world.ok(SUPERVISOR, hold(500));
-    world.bench.ports().2.advance(400 * MS);
+    world.clock().advance(400 * MS);
     world.ok(SUPERVISOR, hold(500));
-    world.bench.ports().2.advance(400 * MS);
+    world.clock().advance(400 * MS);
     world.settle();
     assert!(works(&world));
 }
 
-#[test]
-fn a_teardown_aborts_first_and_goes_on_without_being_asked_again() {
+fn a_teardown_aborts_first_and_goes_on_without_being_asked_again(unit: &Unit) {
     for asks_again in [true, false] {
-        let (mut world, space) = working();
+        let (mut world, space) = working(unit);
         for page in 0..300 {
             world.ok(ALICE, map(space, 0x1000_0000 + (page << 13), 0, 0x1000));
         }
@@ -221,9 +215,8 @@ fn a_teardown_aborts_first_and_goes_on_without_being_asked_again() {
     }
 }
 
-#[test]
-fn the_steps_of_one_client_come_between_the_requests_of_another() {
-    let (mut world, space) = working();
+fn the_steps_of_one_client_come_between_the_requests_of_another(unit: &Unit) {
+    let (mut world, space) = working(unit);
     for page in 0..500 {
         world.ok(ALICE, map(space, 0x1000_0000 + (page << 13), 0, 0x1000));
     }
@@ -238,9 +231,8 @@ fn the_steps_of_one_client_come_between_the_requests_of_another() {
     assert!(turns > 3, "{turns}");
 }
 
-#[test]
-fn several_clients_are_ended_in_turns() {
-    let mut world = World::new();
+fn several_clients_are_ended_in_turns(unit: &Unit) {
+    let mut world = World::new(unit);
     for channel in [ALICE, BOB] {
         let space = world.attached_space(channel);
         for page in 0..300 {
@@ -256,11 +248,10 @@ fn several_clients_are_ended_in_turns() {
     }
 }
 
-#[test]
-fn what_the_hardware_does_not_confirm_is_tried_again_and_then_given_up() {
-    let (mut world, _) = working();
+fn what_the_hardware_does_not_confirm_is_tried_again_and_then_given_up(unit: &Unit) {
+    let (mut world, _) = working(unit);
     assert!(works(&world));
-    world.bench.faults().sync_never_completes = true;
+    world.bench.stand_still(0);
     let answer = world.call(SUPERVISOR, TEARDOWN);
     assert_eq!(answer.status, Status::HardwareTimeout);
     assert!(answer.notify.clone().any(|channel| channel == PCI_HOST));
@@ -268,7 +259,7 @@ fn what_the_hardware_does_not_confirm_is_tried_again_and_then_given_up() {
     while let Some(wait) = world.work().deadline_ns {
         tries += 1;
         assert!(tries < 20 && wait <= 100 * MS);
-        world.bench.ports().2.advance(wait);
+        world.clock().advance(wait);
     }
     assert!(tries >= 7, "{tries}");
     assert!(world.log.contains("client 0: the hardware does not confirm"), "{}", world.log);
@@ -276,9 +267,8 @@ fn what_the_hardware_does_not_confirm_is_tried_again_and_then_given_up() {
     world.ok(BOB, Request::IoasAlloc);
 }
 
-#[test]
-fn a_revoked_region_is_out_of_reach_when_the_call_returns() {
-    let (mut world, space) = working();
+fn a_revoked_region_is_out_of_reach_when_the_call_returns(unit: &Unit) {
+    let (mut world, space) = working(unit);
     let second = many(&mut world, space);
     world.ok(ALICE, map_with(second, RegionSlot(1), bench::READ, [0x10_0000, 0, 0x1000]));
     world.poke(ALICES_MEMORY, b"before");
@@ -311,9 +301,8 @@ fn a_revoked_region_is_out_of_reach_when_the_call_returns() {
     assert!(works(&world));
 }
 
-#[test]
-fn a_revocation_goes_on_without_being_asked_again() {
-    let (mut world, space) = working();
+fn a_revocation_goes_on_without_being_asked_again(unit: &Unit) {
+    let (mut world, space) = working(unit);
     many(&mut world, space);
     let revoke = world.call(SUPERVISOR, Request::Revoke { client: ALICES, slot: SLOT0 });
     assert_eq!(revoke.status, Status::Again);
@@ -324,9 +313,8 @@ fn a_revocation_goes_on_without_being_asked_again() {
     world.ok(SUPERVISOR, Request::Regrant { client: ALICES, slot: SLOT0 });
 }
 
-#[test]
-fn a_successor_claims_while_the_device_goes_on() {
-    let mut world = World::changed(|p| p.succession(1000, 64));
+fn a_successor_claims_while_the_device_goes_on(unit: &Unit) {
+    let mut world = World::changed(unit, |p| p.succession(1000, 64));
     world.ok(ALICE, Request::IoasAlloc);
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
@@ -349,9 +337,8 @@ fn a_successor_claims_while_the_device_goes_on() {
     assert!(works(&world));
 }
 
-#[test]
-fn a_successor_that_cannot_take_over_changes_nothing() {
-    let mut world = World::changed(|p| p.succession(1, 64));
+fn a_successor_that_cannot_take_over_changes_nothing(unit: &Unit) {
+    let mut world = World::changed(unit, |p| p.succession(1, 64));
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
     world.ok(ALICE, map(space, 0x20_0000, 0, 0x1000));
@@ -367,9 +354,8 @@ fn a_successor_that_cannot_take_over_changes_nothing() {
     world.ok(ALICE, unmap(space, 0, 1 << 30));
 }
 
-#[test]
-fn a_half_done_map_of_a_dead_client_is_no_ones_when_claimed() {
-    let mut world = World::changed(|p| p.succession(1000, 64));
+fn a_half_done_map_of_a_dead_client_is_no_ones_when_claimed(unit: &Unit) {
+    let mut world = World::changed(unit, |p| p.succession(1000, 64));
     let space = world.attached_space(ALICE);
     assert_eq!(world.status(ALICE, map(space, 0x4000_0000, 0x1000, 0x3f_f000)), Status::Again);
     world.ok(SUPERVISOR, hold(500));
@@ -384,10 +370,27 @@ fn a_half_done_map_of_a_dead_client_is_no_ones_when_claimed() {
     assert_eq!(world.status(BOB, resumed), Status::NotMapped);
 }
 
-#[test]
-fn nobody_succeeds_without_the_policy() {
-    let (mut world, _) = working();
-    assert_eq!(PolicyParts::default().clients[1].predecessor, NO_CLIENT);
+fn nobody_succeeds_without_the_policy(unit: &Unit) {
+    let (mut world, _) = working(unit);
+    assert_eq!(PolicyParts::of(world.facts.kind).clients[1].predecessor, NO_CLIENT);
     world.ok(SUPERVISOR, hold(500));
     assert_eq!(world.status(BOB, Request::Claim), Status::NothingHeld);
 }
+
+over_every_unit!(
+    a_supervisor_asks_for_its_clients_and_for_nothing_else,
+    a_held_clients_device_goes_on_and_nothing_changes_until_it_claims,
+    a_claim_that_comes_at_once_settles_what_was_half_done_itself,
+    what_nobody_claims_ends_at_the_deadline,
+    the_deadline_of_a_held_client_can_be_put_off,
+    a_teardown_aborts_first_and_goes_on_without_being_asked_again,
+    the_steps_of_one_client_come_between_the_requests_of_another,
+    several_clients_are_ended_in_turns,
+    what_the_hardware_does_not_confirm_is_tried_again_and_then_given_up,
+    a_revoked_region_is_out_of_reach_when_the_call_returns,
+    a_revocation_goes_on_without_being_asked_again,
+    a_successor_claims_while_the_device_goes_on,
+    a_successor_that_cannot_take_over_changes_nothing,
+    a_half_done_map_of_a_dead_client_is_no_ones_when_claimed,
+    nobody_succeeds_without_the_policy,
+);

@@ -1,13 +1,13 @@
-//! Every refusal by message, and who may ask what.
+//! Every refusal by message, and who may ask what. Over every unit.
 
 mod bench;
 
 use bench::{
-    ALICE, ALICES_DEVICE, BOBS_DEVICE, CONSTANTS_BYTES, MEMORY_BYTES, NOBODY, PCI_HOST, PolicyParts, READ,
-    READ_WRITE, STRANGER, SUPERVISOR, World, map, map_with, policy_with, start, unmap,
+    ALICE, ALICES_DEVICE, ALICES_MEMORY, BOBS_DEVICE, CONSTANTS_BYTES, MEMORY_BYTES, NOBODY, PCI_HOST,
+    PolicyParts, READ, READ_WRITE, STRANGER, SUPERVISOR, Unit, World, map, map_with, over_every_unit,
+    policy_with, start, unmap,
 };
 use iommu_hal::StreamId;
-use iommu_model::smmu_v3::{Bench, Config};
 use iommu_protocol::{DeviceIndex, MapFlags, Opcode, RegionSlot, Request, SpaceId, Status, VERSION, Words};
 use iommu_server::{
     policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD, PolicyError, ReservedEntry, UnitEntry},
@@ -17,9 +17,8 @@ use proptest::prelude::*;
 
 const SLOT0: RegionSlot = RegionSlot(0);
 
-#[test]
-fn a_client_learns_what_it_has() {
-    let mut world = World::new();
+fn a_client_learns_what_it_has(unit: &Unit) {
+    let mut world = World::new(unit);
     assert_eq!(world.ok(ALICE, Request::Version).as_slice(), [VERSION]);
     assert_eq!(world.ok(ALICE, Request::RegionInfo { slot: SLOT0 }).as_slice(), [0x1_0003, MEMORY_BYTES]);
     let constants = world.ok(ALICE, Request::RegionInfo { slot: RegionSlot(1) });
@@ -30,11 +29,11 @@ fn a_client_learns_what_it_has() {
     assert_eq!(world.ok(ALICE, device).as_slice(), [ALICES_DEVICE.0.into(), 1, space.0.into()]);
 }
 
-#[test]
-fn each_broken_rule_of_map_has_its_status() {
-    let mut world = World::new();
+fn each_broken_rule_of_map_has_its_status(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     let aperture_last = world.ok(ALICE, Request::IoasAlloc).get(1);
+    assert_eq!(aperture_last, world.facts.aperture());
     world.ok(ALICE, map(space, 0x10_0000, 0, 0x2000));
     let stale = |generation| Request::Map {
         space,
@@ -73,28 +72,36 @@ fn each_broken_rule_of_map_has_its_status() {
     ] {
         assert_eq!(world.status(ALICE, request), status, "{request:?}");
     }
+    for &(first, last) in world.facts.reserved {
+        for iova in [first - 0x1000, first, last - 0xfff] {
+            assert_eq!(world.status(ALICE, map(space, iova, 0, 0x2000)), Status::Reserved, "{iova:#x}");
+        }
+        for beside in [first - 0x1000, last + 1] {
+            world.ok(ALICE, map(space, beside, 0, 0x1000));
+            world.ok(ALICE, unmap(space, beside, 0x1000));
+        }
+    }
     // Nothing of what was refused is there.
     assert_eq!(world.ok(ALICE, unmap(space, 0x10_0000, 0x2000)).get(1), 0x2000);
     assert_eq!(world.status(ALICE, unmap(space, 0x1000, 0x2000)), Status::NotMapped);
     world.ok(ALICE, map(space, aperture_last - 0xfff, 0, 0x1000));
 }
 
-#[test]
-fn write_only_is_refused_where_the_format_cannot_say_it() {
+fn write_only_is_refused_where_the_format_cannot_say_it(unit: &Unit) {
     let write_only = MapFlags { write: true, fixed: true, ..MapFlags::default() };
-    for (config, status) in [
-        (Config::default(), Status::Ok),
-        (Config { stage2: false, ..Config::default() }, Status::NotExpressible),
-    ] {
-        let mut world = World::with(config);
-        let space = world.space(ALICE);
-        assert_eq!(world.status(ALICE, map_with(space, SLOT0, write_only, [0x1000, 0, 0x1000])), status);
+    for kind in unit.kinds() {
+        let mut world = World::new(&kind);
+        let space = world.attached_space(ALICE);
+        let status = if world.facts.write_only { Status::Ok } else { Status::NotExpressible };
+        let request = map_with(space, SLOT0, write_only, [0x1000, 0, 0x1000]);
+        assert_eq!(world.status(ALICE, request), status, "{}", kind.name);
+        let reaches = [false, true].map(|write| world.bench.translate(ALICES_DEVICE, 0x1000, write).is_ok());
+        assert_eq!(reaches, [false, world.facts.write_only], "{}", kind.name);
     }
 }
 
-#[test]
-fn any_placement_finds_holes_and_never_zero() {
-    let mut world = World::new();
+fn any_placement_finds_holes_and_never_zero(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     let anywhere = MapFlags { fixed: false, ..READ_WRITE };
     let mut place = |length| world.ok(ALICE, map_with(space, SLOT0, anywhere, [0, 0, length])).get(0);
@@ -104,9 +111,8 @@ fn any_placement_finds_holes_and_never_zero() {
     );
 }
 
-#[test]
-fn unmap_takes_whole_mappings_or_nothing() {
-    let mut world = World::new();
+fn unmap_takes_whole_mappings_or_nothing(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     for page in [0x10_0000, 0x10_4000, 0x10_8000] {
         world.ok(ALICE, map(space, page, 0, 0x2000));
@@ -128,9 +134,8 @@ fn unmap_takes_whole_mappings_or_nothing() {
     assert!(!matches!(world.status(ALICE, reversed), Status::Ok | Status::Again));
 }
 
-#[test]
-fn each_broken_rule_of_devices_has_its_status() {
-    let mut world = World::new();
+fn each_broken_rule_of_devices_has_its_status(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     let device = DeviceIndex(0);
     for (request, status) in [
@@ -150,9 +155,8 @@ fn each_broken_rule_of_devices_has_its_status() {
     }
 }
 
-#[test]
-fn a_long_map_is_continued_and_a_half_done_one_is_nobodys() {
-    let mut world = World::new();
+fn a_long_map_is_continued_and_a_half_done_one_is_nobodys(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.attached_space(ALICE);
     // 4 KiB pages only: the offset and the IOVA disagree below 2 MiB.
     let (iova, offset, length) = (0x1000, 0, MEMORY_BYTES);
@@ -197,9 +201,8 @@ fn resume_elsewhere(space: SpaceId) -> Request {
     map_with(space, SLOT0, MapFlags { resume: true, ..READ_WRITE }, [0x80_0000, 0, 0x1000])
 }
 
-#[test]
-fn quotas_are_the_clients_own() {
-    let mut world = World::new();
+fn quotas_are_the_clients_own(unit: &Unit) {
+    let mut world = World::new(unit);
     let mut spaces = 0;
     let status = loop {
         match world.status(ALICE, Request::IoasAlloc) {
@@ -222,9 +225,8 @@ fn quotas_are_the_clients_own() {
     assert_eq!((status, areas), (Status::QuotaExceeded, 1000));
 }
 
-#[test]
-fn the_pci_host_asks_what_is_attached_and_nothing_else() {
-    let mut world = World::new();
+fn the_pci_host_asks_what_is_attached_and_nothing_else(unit: &Unit) {
+    let mut world = World::new(unit);
     let asks = |stream: StreamId| Request::IsAttached { stream: stream.0 };
     assert_eq!(world.ok(PCI_HOST, asks(ALICES_DEVICE)).as_slice(), [0]);
     world.attached_space(ALICE);
@@ -247,9 +249,8 @@ fn the_pci_host_asks_what_is_attached_and_nothing_else() {
     }
 }
 
-#[test]
-fn messages_that_are_no_request_are_refused() {
-    let mut world = World::new();
+fn messages_that_are_no_request_are_refused(unit: &Unit) {
+    let mut world = World::new(unit);
     let mut status = |label, words: &[u64]| world.server.call(ALICE, label, &Words::from_slice(words)).status;
     assert_eq!(status(0, &[]), Status::UnknownRequest);
     assert_eq!(status(u64::MAX, &[1, 2, 3, 4]), Status::UnknownRequest);
@@ -258,22 +259,18 @@ fn messages_that_are_no_request_are_refused() {
     assert_eq!(status(Opcode::Detach.label(), &[1 << 16]), Status::BadMessage);
 }
 
-#[test]
-fn a_promise_of_more_frames_than_are_free_is_said() {
-    let free = World::new().server.frame_counts().1;
-    let log = |frames| {
-        World::with_policy(&policy_with(|p| (p.clients[0].frames, p.clients[1].frames) = (frames, 1))).log
-    };
+fn a_promise_of_more_frames_than_are_free_is_said(unit: &Unit) {
+    let free = World::new(unit).server.frame_counts().1;
+    let log = |frames| World::changed(unit, |p| (p.clients[0].frames, p.clients[1].frames) = (frames, 1)).log;
     assert!(!log(free - 1).contains("promised"));
     let promised = format!("the clients are promised {} table frames, more than are free", free + 1);
     assert!(log(free).contains(&promised), "{}", log(free));
 }
 
-#[test]
-fn a_policy_that_does_not_fit_stops_the_start() {
-    let refused = |bytes: Vec<u8>| start(&Bench::new(Config::default()), &bytes).map(|_| ()).unwrap_err();
-    let policy = |change: fn(&mut PolicyParts)| refused(policy_with(change));
-    let good = PolicyParts::default().bytes();
+fn a_policy_that_does_not_fit_stops_the_start(unit: &Unit) {
+    let refused = |bytes: Vec<u8>| start(&*unit.board(), &bytes).map(|_| ()).unwrap_err();
+    let policy = |change: fn(&mut PolicyParts)| refused(policy_with(unit, change));
+    let good = policy_with(unit, |_| {});
     assert!(matches!(refused(vec![]), StartError::Policy(PolicyError::Truncated)));
     assert!(matches!(refused(vec![0; 64]), StartError::Policy(PolicyError::BadMagic(0))));
     assert!(matches!(refused(good[..good.len() - 8].to_vec()), StartError::Policy(PolicyError::Truncated)));
@@ -296,8 +293,8 @@ fn a_policy_that_does_not_fit_stops_the_start() {
         (KIND_INTEL_VTD, 0x58, 0xfee0_0002),
         (KIND_INTEL_VTD, 0x58, 0x1000),
     ] {
-        let unit = UnitEntry { kind, fault_data, fault_address };
-        let found = refused(policy_with(|parts| parts.units[0] = unit));
+        let entry = UnitEntry { kind, fault_data, fault_address };
+        let found = refused(policy_with(unit, |parts| parts.units[0] = entry));
         assert!(matches!(found, StartError::Policy(PolicyError::BadEntry("units", 0))), "{fault_address:#x}");
     }
     let twice = policy(|p| p.clients[1].channel = p.clients[0].channel);
@@ -331,7 +328,7 @@ fn a_policy_that_does_not_fit_stops_the_start() {
         move |p: &mut PolicyParts| p.reserved.push(ReservedEntry { first, last, device, reserved: [0; 7] })
     };
     for (first, last, device) in [(2, 1, 0), (1, 1, 2)] {
-        let found = refused(policy_with(range(first, last, device)));
+        let found = refused(policy_with(unit, range(first, last, device)));
         assert!(
             matches!(found, StartError::Policy(PolicyError::BadEntry("reserved ranges", 0))),
             "{found:?}"
@@ -344,20 +341,36 @@ fn a_policy_that_does_not_fit_stops_the_start() {
     assert!(matches!(rights, StartError::Policy(PolicyError::BadEntry("grants", 2))));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+fn a_unit_that_does_not_answer_stops_the_start_with_its_name_and_everything_aborts(unit: &Unit) {
+    for kind in unit.kinds() {
+        let board = kind.clone().clock_step_ns(10_000).board();
+        board.stand_still(0);
+        let policy = policy_with(unit, |_| {});
+        let error = start(&*board, &policy).map(|_| ()).unwrap_err();
+        assert!(matches!(error, StartError::BringUp(0, _)), "{}: {error}", kind.name);
+        let told = error.to_string();
+        assert!(told.starts_with("unit 0: the ") && told.contains("did not answer: waited 100 ms"), "{told}");
+        for stream in [ALICES_DEVICE, BOBS_DEVICE, STRANGER] {
+            let reaches = board.translate(stream, ALICES_MEMORY, true);
+            assert!(reaches.is_err(), "{}: {stream:?} {reaches:x?}", kind.name);
+        }
+    }
+}
 
-    /// Nothing that a client sends panics the server, and its devices stay as they were.
-    #[test]
-    fn random_messages_do_no_harm(
-        messages in prop::collection::vec(
-            (prop_oneof![9 => 0_u8..4, 3 => Just(SUPERVISOR)], 0_u64..28, prop::collection::vec(prop_oneof![
-                0_u64..4, any::<u64>(), Just(u64::MAX), (0_u64..64).prop_map(|page| page << 12),
-                (0_u64..4, 0_u64..3, 0_u64..3, 0_u64..16)
-                    .prop_map(|(space, slot, generation, flags)| space | slot << 16 | generation << 32 | flags << 48),
-            ], 0..6)), 1..200),
-    ) {
-        let mut world = World::new();
+/// Nothing that a client sends panics the server, and its devices stay as they were.
+fn random_messages_do_no_harm(unit: &Unit) {
+    let word = prop_oneof![
+        0_u64..4,
+        any::<u64>(),
+        Just(u64::MAX),
+        (0_u64..64).prop_map(|page| page << 12),
+        (0_u64..4, 0_u64..3, 0_u64..3, 0_u64..16)
+            .prop_map(|(space, slot, generation, flags)| space | slot << 16 | generation << 32 | flags << 48),
+    ];
+    let channel = prop_oneof![9 => 0_u8..4, 3 => Just(SUPERVISOR)];
+    let messages = prop::collection::vec((channel, 0_u64..28, prop::collection::vec(word, 0..6)), 1..200);
+    proptest!(ProptestConfig { cases: 64, ..ProptestConfig::default() }, |(messages in messages)| {
+        let mut world = World::new(unit);
         world.attached_space(ALICE);
         for (channel, label, words) in messages {
             let answer = world.server.call(channel, label, &Words::from_slice(&words));
@@ -366,5 +379,22 @@ proptest! {
         }
         let foreign = world.bench.dma_write(STRANGER, 0x1000, b"x");
         prop_assert!(foreign.is_err());
-    }
+    });
 }
+
+over_every_unit!(
+    a_client_learns_what_it_has,
+    each_broken_rule_of_map_has_its_status,
+    write_only_is_refused_where_the_format_cannot_say_it,
+    any_placement_finds_holes_and_never_zero,
+    unmap_takes_whole_mappings_or_nothing,
+    each_broken_rule_of_devices_has_its_status,
+    a_long_map_is_continued_and_a_half_done_one_is_nobodys,
+    quotas_are_the_clients_own,
+    the_pci_host_asks_what_is_attached_and_nothing_else,
+    messages_that_are_no_request_are_refused,
+    a_promise_of_more_frames_than_are_free_is_said,
+    a_policy_that_does_not_fit_stops_the_start,
+    a_unit_that_does_not_answer_stops_the_start_with_its_name_and_everything_aborts,
+    random_messages_do_no_harm,
+);

@@ -13,6 +13,7 @@ mod rings;
 pub mod seeds;
 mod server;
 mod smmu;
+mod unit;
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]

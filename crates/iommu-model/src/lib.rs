@@ -9,9 +9,11 @@
 //! it answers with a panic that names the rule and its section.
 
 mod ack;
+pub mod board;
 mod clock;
 mod fields;
 pub mod intel_vtd;
+mod meanwhile;
 mod memory;
 pub mod smmu_v3;
 

@@ -1,6 +1,5 @@
 //! Requests until they are done, and what a client has, as it is told.
 
-use iommu_model::smmu_v3::Config;
 use iommu_protocol::{ClientIndex, MapFlags, RegionSlot, Request, SpaceId, Status, stats};
 use iommu_server::policy::{
     DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, NO_CLIENT, RIGHT_READ, RIGHT_WRITE,
@@ -61,11 +60,6 @@ impl PolicyParts {
 }
 
 impl World {
-    /// A default unit, and a changed policy.
-    pub fn changed(change: impl FnOnce(&mut PolicyParts)) -> Self {
-        Self::of(Config::default(), &super::policy_with(change))
-    }
-
     /// Repeats a request other than MAP and COPY until it is done, which must succeed: the bytes of all calls.
     pub fn finish(&mut self, channel: u8, request: Request) -> u64 {
         let mut bytes = 0;

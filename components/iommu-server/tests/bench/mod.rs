@@ -1,16 +1,19 @@
-//! A server over the model of an SMMUv3, with two clients and a PCI host.
+//! A server over the model of a unit of any kind, with two clients and a PCI host.
 
 #![allow(dead_code)] // Each test file uses its part.
 
 mod held;
+mod smmu_v3;
+mod unit;
+mod vtd;
 
 use std::{cell::RefCell, rc::Rc};
 
 use iommu_core::Storage;
-use iommu_hal::{Registers, SharedPage, StreamId, TableMemory};
+use iommu_hal::{SharedPage, StreamId};
 use iommu_model::{
     VirtualClock,
-    smmu_v3::{Bench, Config, MemoryPort, RegisterPort},
+    board::{AnyMemory, AnyRegisters, Board},
 };
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{
@@ -20,9 +23,8 @@ use iommu_protocol::{
 use iommu_server::{
     Roll,
     policy::{
-        ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, Header, KIND_ARM_SMMU_V3, MAGIC,
-        MAX_REGIONS, NO_CLIENT, NO_LINE, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
-        WardEntry,
+        ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, GrantEntry, Header, MAGIC, MAX_REGIONS,
+        NO_CLIENT, NO_LINE, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry, WardEntry,
     },
     server::{Answer, Server, Step},
     start::{Parts, StartError},
@@ -30,7 +32,10 @@ use iommu_server::{
 use zerocopy::{FromBytes, IntoBytes};
 
 #[allow(unused_imports)] // As above.
-pub use held::{Mapping, resumed};
+pub(crate) use {
+    held::{Mapping, resumed},
+    unit::{Facts, Unit, over_every_unit},
+};
 
 /// Channels of the two clients, of the PCI host, and one that nobody has.
 pub const ALICE: u8 = 1;
@@ -55,7 +60,7 @@ pub const CONSTANTS_BYTES: u64 = 0x1000;
 pub const LARGE_MEMORY: u64 = 0x1_0000_0000;
 pub const LARGE_BYTES: u64 = 0x1_0000_0000;
 
-pub type ModelServer = Server<'static, RegisterPort, MemoryPort, VirtualClock, Page>;
+pub type ModelServer = Server<'static, AnyRegisters, AnyMemory, VirtualClock, Page>;
 
 /// A fault ring's page that the test can read.
 #[derive(Debug, Clone)]
@@ -94,16 +99,17 @@ impl Page {
 }
 
 pub struct World {
-    pub bench: Bench,
+    pub bench: Rc<dyn Board>,
+    pub facts: Facts,
     pub server: ModelServer,
     pub alices_ring: Page,
     pub bobs_ring: Page,
     pub log: String,
 }
 
-/// The policy of [`World`], with `change` applied to its parts.
-pub fn policy_with(change: impl FnOnce(&mut PolicyParts)) -> Vec<u8> {
-    let mut parts = PolicyParts::default();
+/// The policy of a [`World`] over `unit`, with `change` applied to its parts.
+pub fn policy_with(unit: &Unit, change: impl FnOnce(&mut PolicyParts)) -> Vec<u8> {
+    let mut parts = PolicyParts::of(unit.facts().kind);
     change(&mut parts);
     parts.bytes()
 }
@@ -119,8 +125,9 @@ pub struct PolicyParts {
     pub reserved: Vec<ReservedEntry>,
 }
 
-impl Default for PolicyParts {
-    fn default() -> Self {
+impl PolicyParts {
+    /// With one unit of `kind`.
+    pub fn of(kind: u32) -> Self {
         let client = |channel, ring| ClientEntry {
             fault_ring_vaddr: ring,
             areas: 1000,
@@ -155,7 +162,7 @@ impl Default for PolicyParts {
                 timer_line: NO_LINE,
                 reserved: 0,
             },
-            units: vec![UnitEntry { kind: KIND_ARM_SMMU_V3, fault_data: 0, fault_address: 0 }],
+            units: vec![UnitEntry { kind, fault_data: 0, fault_address: 0 }],
             clients: vec![client(ALICE, 0x1000), client(BOB, 0x2000)],
             devices: vec![device(0, ALICES_DEVICE), device(1, BOBS_DEVICE)],
             grants: vec![
@@ -168,9 +175,7 @@ impl Default for PolicyParts {
             reserved: vec![],
         }
     }
-}
 
-impl PolicyParts {
     pub fn bytes(&self) -> Vec<u8> {
         let header = Header {
             units: self.units.len() as u8,
@@ -201,18 +206,9 @@ pub fn aligned(bytes: &[u8]) -> Vec<u64> {
     words
 }
 
-pub fn start(bench: &Bench, policy: &[u8]) -> Result<(ModelServer, Page, Page, String), StartError> {
-    start_over(bench.ports(), policy)
-}
-
-/// A server over any model's ports.
-type OverPorts<R, M> = Server<'static, R, M, VirtualClock, Page>;
-
-/// A server over the one unit behind `ports`, the two clients' rings, and the log.
-pub fn start_over<R: Registers, M: TableMemory>(
-    (registers, memory, clock): (R, M, VirtualClock),
-    policy: &[u8],
-) -> Result<(OverPorts<R, M>, Page, Page, String), StartError> {
+/// A server over the unit of `board`, the two clients' rings, and the log.
+pub fn start(board: &dyn Board, policy: &[u8]) -> Result<(ModelServer, Page, Page, String), StartError> {
+    let (registers, memory, clock) = board.ports();
     let mut region_paddrs = [0; MAX_REGIONS];
     region_paddrs[..4].copy_from_slice(&[ALICES_MEMORY, ALICES_CONSTANTS, BOBS_MEMORY, LARGE_MEMORY]);
     let parts = Parts { registers: heapless::Vec::from_iter([registers]), memory, clock, region_paddrs };
@@ -229,22 +225,23 @@ pub fn start_over<R: Registers, M: TableMemory>(
 }
 
 impl World {
-    pub fn new() -> Self {
-        Self::with(Config::default())
+    pub fn new(unit: &Unit) -> Self {
+        Self::changed(unit, |_| {})
     }
 
-    pub fn with(config: Config) -> Self {
-        Self::of(config, &PolicyParts::default().bytes())
+    /// With a changed policy.
+    pub fn changed(unit: &Unit, change: impl FnOnce(&mut PolicyParts)) -> Self {
+        Self::over(unit.board(), unit.facts(), &policy_with(unit, change))
     }
 
-    pub fn with_policy(policy: &[u8]) -> Self {
-        Self::of(Config::default(), policy)
+    /// Over a board that the test has a hand on.
+    pub fn over(bench: Rc<dyn Board>, facts: Facts, policy: &[u8]) -> Self {
+        let (server, alices_ring, bobs_ring, log) = start(&*bench, policy).expect("the server starts");
+        Self { bench, facts, server, alices_ring, bobs_ring, log }
     }
 
-    pub fn of(config: Config, policy: &[u8]) -> Self {
-        let bench = Bench::new(config);
-        let (server, alices_ring, bobs_ring, log) = start(&bench, policy).expect("the server starts");
-        Self { bench, server, alices_ring, bobs_ring, log }
+    pub fn clock(&self) -> VirtualClock {
+        self.bench.ports().2
     }
 
     pub fn call(&mut self, channel: u8, request: Request) -> Answer {

@@ -4,7 +4,10 @@ use iommu_protocol::{DeviceIndex, MAX_COPIED, MapFlags, RegionSlot, Request, Spa
 
 use crate::{
     ALL, ANYWHERE, DEVICE, PAGE, SLOT0,
-    bench::{ALICE, ALICES_CONSTANTS, ALICES_MEMORY, READ, READ_WRITE, World, map, map_with, unmap},
+    bench::{
+        ALICE, ALICES_CONSTANTS, ALICES_MEMORY, READ, READ_WRITE, Unit, World, map, map_with,
+        over_every_unit, unmap,
+    },
     reaches, variants,
 };
 
@@ -15,9 +18,8 @@ fn copy(source: SpaceId, target: SpaceId, flags: MapFlags, [iova, first, length]
     Request::Copy { target, source, flags, iova, first, length }
 }
 
-#[test]
-fn copy_area() {
-    for (variant, mut world, space) in variants() {
+fn copy_area(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         world.ok(ALICE, map(space, AT, 2 * PAGE, PAGE));
         // In the same space, to any place and to a fixed one; then to 0 of another.
         let anywhere = world.ok(ALICE, copy(space, space, ANYWHERE, [0, AT, PAGE])).get(0);
@@ -45,9 +47,8 @@ fn copy_area() {
 }
 
 /// Copies of one page and of several, from before the source to behind it: each is what the source is there, or refused.
-#[test]
-fn copy_sweep() {
-    let mut world = World::new();
+fn copy_sweep(unit: &Unit) {
+    let mut world = World::new(unit);
     let source = world.space(ALICE);
     let target = world.attached_space(ALICE);
     // Three mappings side by side, of 1, 4 and 3 pages, from different places.
@@ -84,9 +85,8 @@ fn copy_sweep() {
 }
 
 /// Every part of eight pages, copied; then source and copy go in either order, and the other one stays.
-#[test]
-fn all_aligns_copy() {
-    let mut world = World::new();
+fn all_aligns_copy(unit: &Unit) {
+    let mut world = World::new(unit);
     let source = world.attached_space(ALICE);
     let target = world.space(ALICE);
     for (start, end) in (0..8).flat_map(|start| (start + 1..=8).map(move |end| (start, end))) {
@@ -117,9 +117,8 @@ fn all_aligns_copy() {
 }
 
 /// Not so in Linux: what is read-only by its mapping or its grant is not copied writable, however often it is copied.
-#[test]
-fn copy_rights_only_shrink() {
-    let mut world = World::new();
+fn copy_rights_only_shrink(unit: &Unit) {
+    let mut world = World::new(unit);
     let (first, second) = (world.space(ALICE), world.attached_space(ALICE));
     world.ok(ALICE, map(first, AT, 0, PAGE));
     world.ok(ALICE, map_with(first, SLOT0, READ, [AT + PAGE, PAGE, PAGE]));
@@ -151,9 +150,8 @@ fn copy_rights_only_shrink() {
     }
 }
 
-#[test]
-fn copy_bounds() {
-    let mut world = World::new();
+fn copy_bounds(unit: &Unit) {
+    let mut world = World::new(unit);
     let (source, target) = (world.space(ALICE), world.space(ALICE));
     let pages = u64::from(MAX_COPIED) + 1;
     for page in 0..pages {
@@ -182,3 +180,5 @@ fn copy_bounds() {
     world.ok(ALICE, copy(source, target, READ_WRITE, [TO, AT, (pages - 1) * PAGE]));
     assert_eq!(world.mappings(ALICE, target).len() as u64, 1 + 1 + pages - 1);
 }
+
+over_every_unit!(copy_area, copy_sweep, all_aligns_copy, copy_rights_only_shrink, copy_bounds,);

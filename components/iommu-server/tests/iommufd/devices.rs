@@ -4,13 +4,15 @@ use iommu_protocol::{DeviceIndex, Request, SpaceId, Status};
 
 use crate::{
     ALL, DEVICE, PAGE, SECOND_DEVICE, SLOT0,
-    bench::{ALICE, ALICES_DEVICE, ALICES_MEMORY, MEMORY_BYTES, PCI_HOST, READ, map, map_with},
+    bench::{
+        ALICE, ALICES_DEVICE, ALICES_MEMORY, MEMORY_BYTES, PCI_HOST, READ, Unit, map, map_with,
+        over_every_unit,
+    },
     reaches, variants,
 };
 
-#[test]
-fn hwpt_attach() {
-    for (variant, mut world, space) in variants() {
+fn hwpt_attach(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         world.ok(ALICE, map(space, 0x100_0000, 0, PAGE));
         world.finish(ALICE, Request::Reset);
         let (first, second) = (world.space(ALICE), world.space(ALICE));
@@ -28,9 +30,8 @@ fn hwpt_attach() {
 }
 
 /// A space is filled before a device comes, and what it maps is the same for all of its devices, the late ones too.
-#[test]
-fn mock_domain_basic() {
-    for (variant, mut world, space) in variants() {
+fn mock_domain_basic(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         world.ok(ALICE, map(space, 0x100_0000, 0, 2 * PAGE));
         for (device, stream) in [(DEVICE, ALICES_DEVICE), (DeviceIndex(1), SECOND_DEVICE)] {
             if world.ok(ALICE, Request::DeviceInfo { device }).get(1) == 0 {
@@ -61,9 +62,8 @@ fn mock_domain_basic() {
 }
 
 /// What is mapped read-only is read-only, beside a mapping of the same page that is not.
-#[test]
-fn ro_unshare() {
-    for (variant, mut world, space) in variants() {
+fn ro_unshare(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         if world.ok(ALICE, Request::DeviceInfo { device: DEVICE }).get(1) == 0 {
             world.ok(ALICE, Request::Attach { space, device: DEVICE });
         }
@@ -74,9 +74,8 @@ fn ro_unshare() {
     }
 }
 
-#[test]
-fn replace() {
-    for (variant, mut world, _) in variants() {
+fn replace(unit: &Unit) {
+    for (variant, mut world, _) in variants(unit) {
         world.finish(ALICE, Request::Reset);
         let second = world.space(ALICE);
         let to = |space| Request::Replace { space, device: DEVICE };
@@ -99,3 +98,5 @@ fn replace() {
         world.ok(ALICE, Request::IoasDestroy { space: third });
     }
 }
+
+over_every_unit!(hwpt_attach, mock_domain_basic, ro_unshare, replace,);

@@ -1,5 +1,5 @@
-//! The cases of Linux's iommufd selftest that make sense here, against the server's messages and the model of an
-//! SMMUv3. Each test is named as its case is there; `docs/iommufd.md` lists all of them.
+//! The cases of Linux's iommufd selftest that make sense here, over every unit that the
+//! server knows. Each test is named as its case is there; `docs/iommufd.md` lists all of them.
 
 #[path = "../bench/mod.rs"]
 mod bench;
@@ -10,9 +10,8 @@ mod objects;
 mod ranges;
 mod unmap;
 
-use bench::{ALICE, ALICES_DEVICE, World, policy_with};
+use bench::{ALICE, ALICES_DEVICE, Unit, World};
 use iommu_hal::StreamId;
-use iommu_model::smmu_v3::Config;
 use iommu_protocol::{DeviceIndex, MapFlags, RegionSlot, Request, SpaceId};
 
 const PAGE: u64 = 0x1000;
@@ -28,20 +27,15 @@ const ANYWHERE: MapFlags = MapFlags { read: true, write: true, fixed: false, res
 
 /// The variants of the selftest's fixtures, no device, one and two, over units of each kind: what it is, the world, and
 /// a space of Alice's with that many devices.
-fn variants() -> impl Iterator<Item = (String, World, SpaceId)> {
-    let units = [
-        ("stage 2", Config::default()),
-        ("stage 1", Config { stage2: false, ..Config::default() }),
-        ("not coherent", Config { coherent: false, ..Config::default() }),
-    ];
-    units.into_iter().flat_map(|(unit, config)| {
+fn variants(unit: &Unit) -> impl Iterator<Item = (String, World, SpaceId)> {
+    unit.kinds().into_iter().flat_map(|unit| {
         (0..3).map(move |devices| {
-            let mut world = World::of(config.clone(), &policy_with(|p| p.device(0, SECOND_DEVICE.0)));
+            let mut world = World::changed(&unit, |p| p.device(0, SECOND_DEVICE.0));
             let space = world.space(ALICE);
             for device in 0..devices {
                 world.ok(ALICE, Request::Attach { space, device: DeviceIndex(device) });
             }
-            (format!("{unit}, {devices} devices"), world, space)
+            (format!("{}, {devices} devices", unit.name), world, space)
         })
     })
 }

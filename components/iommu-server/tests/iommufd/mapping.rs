@@ -1,22 +1,20 @@
 //! MAP: where, how long, how aligned.
 
-use iommu_model::smmu_v3::Config;
 use iommu_protocol::{MapFlags, Request, Status};
 
 use crate::{
     ALL, ANYWHERE, MIB, PAGE, SLOT0,
     bench::{
-        ALICE, ALICES_MEMORY, LARGE_MEMORY, MEMORY_BYTES, READ_WRITE, World, map, map_with, policy_with,
-        unmap,
+        ALICE, ALICES_MEMORY, LARGE_MEMORY, MEMORY_BYTES, READ_WRITE, Unit, World, map, map_with,
+        over_every_unit, unmap,
     },
     reaches, variants,
 };
 
 const AT: u64 = 0x100_0000;
 
-#[test]
-fn area() {
-    for (variant, mut world, space) in variants() {
+fn area(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         let mut status = |request| (world.status(ALICE, request), variant.clone());
         let pages = |first, pages| (AT + first * PAGE, pages * PAGE);
         // Unmap what is not there.
@@ -55,18 +53,18 @@ fn area() {
 
 /// Every start and end in eight pages, and in six half blocks: the device gets at exactly these, and after the UNMAP at
 /// nothing.
-#[test]
-fn all_aligns() {
-    for config in [Config::default(), Config { stage2: false, ..Config::default() }] {
-        let mut world = World::of(config, &policy_with(|p| p.grant_large(0)));
+fn all_aligns(unit: &Unit) {
+    for kind in unit.kinds() {
+        let mut world = World::changed(&kind, |p| p.grant_large(0));
         let space = world.attached_space(ALICE);
-        for (unit, units, step) in [(PAGE, 8, PAGE), (MIB, 6, MIB / 2)] {
-            for (start, end) in (0..units).flat_map(|start| (start + 1..=units).map(move |end| (start, end)))
+        for (piece, pieces, step) in [(PAGE, 8, PAGE), (MIB, 6, MIB / 2)] {
+            for (start, end) in
+                (0..pieces).flat_map(|start| (start + 1..=pieces).map(move |end| (start, end)))
             {
-                let length = (end - start) * unit;
-                world.map_large(ALICE, space, 2, [AT + start * unit, start * unit, length]);
-                for offset in (0..units * unit).step_by(step as usize) {
-                    let inside = (start * unit..end * unit).contains(&offset);
+                let length = (end - start) * piece;
+                world.map_large(ALICE, space, 2, [AT + start * piece, start * piece, length]);
+                for offset in (0..pieces * piece).step_by(step as usize) {
+                    let inside = (start * piece..end * piece).contains(&offset);
                     let expected = inside.then_some(LARGE_MEMORY + offset);
                     for more in [0, step - 1] {
                         let expected = expected.map(|at| at + more);
@@ -74,9 +72,9 @@ fn all_aligns() {
                         assert_eq!(seen, (expected, expected), "{start} {end} {offset:#x}");
                     }
                 }
-                let unmapped = world.finish(ALICE, unmap(space, AT + start * unit, length));
+                let unmapped = world.finish(ALICE, unmap(space, AT + start * piece, length));
                 assert_eq!(unmapped, length);
-                for offset in (0..units * unit).step_by(step as usize) {
+                for offset in (0..pieces * piece).step_by(step as usize) {
                     assert_eq!(reaches(&world, AT + offset), (None, None), "{start} {end} {offset:#x}");
                 }
             }
@@ -87,14 +85,15 @@ fn all_aligns() {
     }
 }
 
-#[test]
-fn area_auto_iova() {
-    for (variant, mut world, space) in variants() {
+fn area_auto_iova(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
+        let largest = world.facts.page_sizes.ilog2();
         let mut place = |pages: u64| {
             let request = map_with(space, SLOT0, ANYWHERE, [0, 0, pages * PAGE]);
             let at = world.ok(ALICE, request).get(0);
-            // Its own alignment, which is the largest power of two in its length, as its source is aligned better.
-            let align = 1 << (pages * PAGE).ilog2();
+            // Its own alignment, which is the largest power of two in its length, as its source is aligned better; no more than
+            // a block's.
+            let align = 1 << (pages * PAGE).ilog2().min(largest);
             assert!(at != 0 && at.is_multiple_of(align), "{variant}: {pages} pages at {at:#x}");
             (at, at + pages * PAGE)
         };
@@ -111,9 +110,8 @@ fn area_auto_iova() {
 }
 
 /// A source that is aligned badly is placed as it is aligned, and one that is aligned well so that blocks can be used.
-#[test]
-fn all_aligns_of_the_source() {
-    let mut world = World::new();
+fn all_aligns_of_the_source(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     for (offset, length, align) in [
         (0, 2 * MIB, 2 * MIB),
@@ -129,9 +127,8 @@ fn all_aligns_of_the_source() {
     }
 }
 
-#[test]
-fn ioas_iova_alloc() {
-    for (variant, mut world, space) in variants() {
+fn ioas_iova_alloc(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         for length in 1..2 * PAGE {
             if length % PAGE.isqrt() != 0 && length > 8 {
                 continue;
@@ -147,10 +144,10 @@ fn ioas_iova_alloc() {
 }
 
 /// What passes the end of what can be named, of the region, or of the aperture, each by its own name.
-#[test]
-fn map_bounds() {
-    for (variant, mut world, space) in variants() {
+fn map_bounds(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         let aperture = world.ok(ALICE, Request::SpaceInfo { space }).get(1);
+        assert_eq!(aperture, world.facts.aperture(), "{variant}");
         let none = MapFlags { fixed: true, ..MapFlags::default() };
         let last_page = !0_u64 - (PAGE - 1);
         for (request, status) in [
@@ -192,11 +189,10 @@ fn map_bounds() {
 }
 
 /// What a device reserves leaves no hole large enough.
-#[test]
-fn reserved_overflow() {
+fn reserved_overflow(unit: &Unit) {
     for (length, status) in [(0x5000, Status::NoSpace), (PAGE, Status::Ok)] {
         // From the sixth page to the end, as the case has it; MAP to any place has pages 1 to 5.
-        let mut world = World::changed(|p| {
+        let mut world = World::changed(unit, |p| {
             p.reserved.push(iommu_server::policy::ReservedEntry {
                 first: 5 * PAGE,
                 last: u64::MAX,
@@ -213,9 +209,8 @@ fn reserved_overflow() {
 }
 
 /// A block where a table was, and pages where a block was.
-#[test]
-fn ioas_option_huge_pages() {
-    let mut world = World::new();
+fn ioas_option_huge_pages(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.attached_space(ALICE);
     for _ in 0..2 {
         world.ok(ALICE, map(space, 2 * MIB + 5 * PAGE, 0, PAGE));
@@ -232,3 +227,14 @@ fn ioas_option_huge_pages() {
         assert_eq!(reaches(&world, 2 * MIB), (None, None));
     }
 }
+
+over_every_unit!(
+    area,
+    all_aligns,
+    area_auto_iova,
+    all_aligns_of_the_source,
+    ioas_iova_alloc,
+    map_bounds,
+    reserved_overflow,
+    ioas_option_huge_pages,
+);

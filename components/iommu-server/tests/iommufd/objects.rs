@@ -4,7 +4,7 @@ use iommu_protocol::{AllowStep, ClientIndex, DeviceIndex, Opcode, Request, Space
 
 use crate::{
     ALL, DEVICE, PAGE, SLOT0,
-    bench::{ALICE, BOB, PolicyParts, READ, World, map, unmap},
+    bench::{ALICE, BOB, PolicyParts, READ, Unit, World, map, over_every_unit, unmap},
     variants,
 };
 
@@ -41,9 +41,8 @@ fn one_of_each() -> Vec<Request> {
     ]
 }
 
-#[test]
-fn cmd_fail() {
-    let mut world = World::new();
+fn cmd_fail(unit: &Unit) {
+    let mut world = World::new(unit);
     let kinds = one_of_each().len() as u64;
     // Labels that are no opcode, then ids that name nothing.
     for label in [0, kinds + 1, 0xffff, 1 << 16 | 4, u64::MAX] {
@@ -69,12 +68,11 @@ fn cmd_fail() {
     }
 }
 
-#[test]
-fn cmd_length() {
+fn cmd_length(unit: &Unit) {
     for request in one_of_each() {
         let (opcode, words) = request.encode();
         let whole = words.as_slice();
-        let mut world = World::new();
+        let mut world = World::new(unit);
         let mut status =
             |words: &[u64]| world.server.call(ALICE, opcode.label(), &Words::from_slice(words)).status;
         let as_it_is = status(whole);
@@ -98,10 +96,9 @@ fn cmd_length() {
     }
 }
 
-#[test]
-fn cmd_ex_fail() {
+fn cmd_ex_fail(unit: &Unit) {
     // What another's channel or a higher role may do is no client's.
-    let mut world = World::new();
+    let mut world = World::new(unit);
     for request in one_of_each() {
         let (opcode, _) = request.encode();
         let others = matches!(
@@ -117,26 +114,23 @@ fn cmd_ex_fail() {
     }
 }
 
-#[test]
-fn simple_close() {
-    let mut world = World::new();
+fn simple_close(unit: &Unit) {
+    let mut world = World::new(unit);
     assert_eq!(world.finish(ALICE, Request::Reset), 0, "nothing to give back");
     world.space(ALICE);
     world.finish(ALICE, Request::Reset);
     assert_eq!(world.charged(ALICE), (0, 0));
 }
 
-#[test]
-fn ioas_auto_destroy() {
-    for (variant, mut world, _) in variants() {
+fn ioas_auto_destroy(unit: &Unit) {
+    for (variant, mut world, _) in variants(unit) {
         world.finish(ALICE, Request::Reset);
         assert_eq!(world.charged(ALICE), (0, 0), "{variant}");
     }
 }
 
-#[test]
-fn ioas_destroy() {
-    for (variant, mut world, space) in variants() {
+fn ioas_destroy(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         let attached = [DEVICE, DeviceIndex(1)]
             .into_iter()
             .filter(|&device| world.ok(ALICE, Request::DeviceInfo { device }).get(1) == 1);
@@ -150,9 +144,8 @@ fn ioas_destroy() {
     }
 }
 
-#[test]
-fn ioas_area_destroy() {
-    let mut world = World::new();
+fn ioas_area_destroy(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.attached_space(ALICE);
     world.ok(ALICE, map(space, 0x100_0000, 0, PAGE));
     assert_eq!(world.status(ALICE, Request::IoasDestroy { space }), Status::Busy);
@@ -161,9 +154,8 @@ fn ioas_area_destroy() {
     assert_eq!(world.charged(ALICE), (0, 0));
 }
 
-#[test]
-fn ioas_area_auto_destroy() {
-    for (variant, mut world, space) in variants() {
+fn ioas_area_auto_destroy(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         for area in 0..10 {
             world.ok(ALICE, map(space, 0x100_0000 + area * 2 * PAGE, area * PAGE, PAGE));
         }
@@ -173,9 +165,8 @@ fn ioas_area_auto_destroy() {
 }
 
 /// Ids of what is gone name nothing, also when others of the kind are there, until they are given anew.
-#[test]
-fn stale_ids() {
-    let mut world = World::new();
+fn stale_ids(unit: &Unit) {
+    let mut world = World::new(unit);
     let (gone, stays) = (world.space(ALICE), world.space(ALICE));
     world.ok(ALICE, map(stays, 0x1000, 0, PAGE));
     world.ok(ALICE, Request::IoasDestroy { space: gone });
@@ -196,8 +187,7 @@ fn stale_ids() {
 }
 
 /// Spaces, areas and frames: each has its end, of which one client's cannot be another's.
-#[test]
-fn alloc_limits() {
+fn alloc_limits(unit: &Unit) {
     type Use = fn(&mut World, SpaceId, u64) -> Status;
     let areas: Use = |world, space, n| world.status(ALICE, map(space, n * 2 * PAGE, 0, PAGE));
     let frames: Use = |world, space, n| world.status(ALICE, map(space, n << 30, 0, PAGE));
@@ -205,7 +195,7 @@ fn alloc_limits() {
     let limit: fn(&mut PolicyParts) = |p| (p.clients[0].areas, p.clients[0].frames) = (20, 30);
     // Of 30 frames two are roots and one is the table of all gigabytes, of which each takes two.
     for (what, uses, most) in [("areas", areas, 20), ("frames", frames, 13), ("spaces", spaces, 14)] {
-        let mut world = World::changed(limit);
+        let mut world = World::changed(unit, limit);
         let (space, _) = (world.space(ALICE), world.space(ALICE));
         let mut count = 0;
         let status = loop {
@@ -226,9 +216,8 @@ fn alloc_limits() {
     }
 }
 
-#[test]
-fn get_hw_info() {
-    let mut world = World::new();
+fn get_hw_info(unit: &Unit) {
+    let mut world = World::new(unit);
     let info = |device, index| Request::HwInfo { device: DeviceIndex(device), index };
     let count = world.ok(ALICE, info(0, 0)).get(2);
     assert!(count >= 2);
@@ -244,3 +233,17 @@ fn get_hw_info() {
         assert_eq!(world.status(ALICE, request), status, "{request:?}");
     }
 }
+
+over_every_unit!(
+    cmd_fail,
+    cmd_length,
+    cmd_ex_fail,
+    simple_close,
+    ioas_auto_destroy,
+    ioas_destroy,
+    ioas_area_destroy,
+    ioas_area_auto_destroy,
+    stale_ids,
+    alloc_limits,
+    get_hw_info,
+);

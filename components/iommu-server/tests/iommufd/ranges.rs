@@ -5,7 +5,7 @@ use iommu_server::policy::ReservedEntry;
 
 use crate::{
     ANYWHERE, DEVICE, PAGE, SECOND_DEVICE, SLOT0,
-    bench::{ALICE, World, map, map_with, unmap},
+    bench::{ALICE, Unit, World, map, map_with, over_every_unit, unmap},
 };
 
 fn allow(world: &mut World, space: SpaceId, ranges: &[(u64, u64)]) -> Status {
@@ -21,8 +21,8 @@ fn allow(world: &mut World, space: SpaceId, ranges: &[(u64, u64)]) -> Status {
 }
 
 /// A world in which Alice's first device reserves `first..=last`, and her second nothing.
-fn reserving(first: u64, last: u64) -> World {
-    World::changed(|p| {
+fn reserving(unit: &Unit, first: u64, last: u64) -> World {
+    World::changed(unit, |p| {
         p.device(0, SECOND_DEVICE.0);
         p.reserved.push(ReservedEntry { first, last, device: 0, reserved: [0; 7] });
     })
@@ -34,9 +34,8 @@ fn place(world: &mut World, space: SpaceId, pages: u64) -> Result<u64, Status> {
 }
 
 /// The second half of the selftest's case: reserved and allowed ranges.
-#[test]
-fn area_auto_iova() {
-    let mut world = reserving(4 * PAGE, 104 * PAGE - 1);
+fn area_auto_iova(unit: &Unit) {
+    let mut world = reserving(unit, 4 * PAGE, 104 * PAGE - 1);
     let space = world.attached_space(ALICE);
     for pages in 1..=10 {
         let at = place(&mut world, space, pages).unwrap();
@@ -57,19 +56,25 @@ fn area_auto_iova() {
 }
 
 /// Whichever comes first, the other is refused.
-#[test]
-fn area_allowed() {
+fn area_allowed(unit: &Unit) {
     let (first, last) = (0x100_0000, 0x100_0000 + 10 * PAGE - 1);
     let attach = |space, device| Request::Attach { space, device: DeviceIndex(device) };
     // Reserved, then allowed.
-    let mut world = reserving(first, last);
+    let mut world = reserving(unit, first, last);
     let space = world.attached_space(ALICE);
     for (from, to) in [(first, last), (first - 1, first), (last, last + 1), (0, u64::MAX), (last, last)] {
         assert_eq!(allow(&mut world, space, &[(from, to)]), Status::RangeInUse, "{from:#x} {to:#x}");
     }
-    assert_eq!(allow(&mut world, space, &[(0, first - 1), (last + 1, u64::MAX)]), Status::Ok);
+    let mut around = world.facts.usable(&[(first, last)]);
+    around.last_mut().expect("something is left").1 = u64::MAX;
+    assert_eq!(allow(&mut world, space, &around), Status::Ok);
     // Allowed, then reserved: by the device that comes.
     let space = world.space(ALICE);
+    for &(first, last) in world.facts.reserved {
+        for range in [(first, first), (last, last), (first - 1, first), (last, u64::MAX)] {
+            assert_eq!(allow(&mut world, space, &[range]), Status::RangeInUse, "{range:x?}: every space's");
+        }
+    }
     world.ok(ALICE, Request::Detach { device: DEVICE });
     assert_eq!(allow(&mut world, space, &[(first + PAGE, first + PAGE)]), Status::Ok);
     assert_eq!(world.status(ALICE, attach(space, 0)), Status::RangeInUse);
@@ -87,9 +92,8 @@ fn area_allowed() {
     assert_eq!(world.status(ALICE, map(space, last + 1 - PAGE, 0, PAGE)), Status::Reserved);
 }
 
-#[test]
-fn ioas_allow_iovas_replaces_the_list_as_a_whole() {
-    let mut world = World::new();
+fn ioas_allow_iovas_replaces_the_list_as_a_whole(unit: &Unit) {
+    let mut world = World::new(unit);
     let space = world.space(ALICE);
     assert_eq!(allow(&mut world, space, &[(10 * PAGE, 20 * PAGE - 1)]), Status::Ok);
     for (ranges, status) in [
@@ -109,27 +113,35 @@ fn ioas_allow_iovas_replaces_the_list_as_a_whole() {
     assert_eq!(place(&mut world, space, 1), Ok(102 * PAGE));
 }
 
-#[test]
-fn iova_ranges() {
+fn iova_ranges(unit: &Unit) {
     let range = |space, index| Request::IovaRanges { space, index };
-    let mut world = reserving(PAGE, 2 * PAGE - 1);
+    let told = |world: &mut World, space, more: &[(u64, u64)]| {
+        let usable = world.facts.usable(more);
+        for (index, &(first, last)) in usable.iter().enumerate() {
+            let words = world.ok(ALICE, range(space, index as u16));
+            assert_eq!(words.as_slice(), [first, last, usable.len() as u64, PAGE]);
+        }
+        for index in [usable.len() as u16, usable.len() as u16 + 1, u16::MAX] {
+            assert_eq!(world.status(ALICE, range(space, index)), Status::NoSuchEntry);
+        }
+    };
+    let reserved = [(PAGE, 2 * PAGE - 1)];
+    let mut world = reserving(unit, PAGE, 2 * PAGE - 1);
     let space = world.space(ALICE);
-    let aperture = world.ok(ALICE, Request::SpaceInfo { space }).get(1);
-    assert_eq!(world.ok(ALICE, range(space, 0)).as_slice(), [0, aperture, 1, PAGE]);
-    assert_eq!(world.status(ALICE, range(space, 1)), Status::NoSuchEntry);
+    told(&mut world, space, &[]);
     world.ok(ALICE, Request::Attach { space, device: DEVICE });
-    assert_eq!(world.ok(ALICE, range(space, 0)).as_slice(), [0, PAGE - 1, 2, PAGE]);
-    assert_eq!(world.ok(ALICE, range(space, 1)).as_slice(), [2 * PAGE, aperture, 2, PAGE]);
-    for index in [2, 3, u16::MAX] {
-        assert_eq!(world.status(ALICE, range(space, index)), Status::NoSuchEntry);
-    }
+    assert_eq!(world.facts.usable(&reserved)[0], (0, PAGE - 1));
+    told(&mut world, space, &reserved);
     // A device that leaves takes its ranges along.
     world.ok(ALICE, Request::Detach { device: DEVICE });
-    assert_eq!(world.ok(ALICE, range(space, 0)).as_slice(), [0, aperture, 1, PAGE]);
+    told(&mut world, space, &[]);
     // Nothing is left where all is reserved.
-    let mut world = reserving(0, u64::MAX);
+    let mut world = reserving(unit, 0, u64::MAX);
     let space = world.attached_space(ALICE);
-    assert_eq!(world.status(ALICE, range(space, 0)), Status::NoSuchEntry);
+    assert_eq!(world.facts.usable(&[(0, u64::MAX)]), []);
+    told(&mut world, space, &[(0, u64::MAX)]);
     assert_eq!(world.status(ALICE, map(space, 0x1000, 0, PAGE)), Status::Reserved);
     assert_eq!(place(&mut world, space, 1), Err(Status::NoSpace));
 }
+
+over_every_unit!(area_auto_iova, area_allowed, ioas_allow_iovas_replaces_the_list_as_a_whole, iova_ranges,);

@@ -4,7 +4,7 @@ use iommu_protocol::{Request, Status};
 
 use crate::{
     ALL, PAGE,
-    bench::{ALICE, World, map, unmap},
+    bench::{ALICE, Unit, World, map, over_every_unit, unmap},
     reaches, variants,
 };
 
@@ -17,9 +17,8 @@ fn four(world: &mut World, space: iommu_protocol::SpaceId) {
     }
 }
 
-#[test]
-fn unmap_fully_contained_areas() {
-    for (variant, mut world, space) in variants() {
+fn unmap_fully_contained_areas(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         four(&mut world, space);
         let range =
             |first: u64, pages: u64| unmap(space, AT.wrapping_add(first.wrapping_mul(PAGE)), pages * PAGE);
@@ -42,9 +41,8 @@ fn unmap_fully_contained_areas() {
 }
 
 /// Not so in Linux: a range that cuts through its last mapping takes out none of those before.
-#[test]
-fn unmap_of_many_with_a_partial_tail_is_atomic() {
-    for (variant, mut world, space) in variants() {
+fn unmap_of_many_with_a_partial_tail_is_atomic(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         four(&mut world, space);
         let before = (world.mappings(ALICE, space), world.charged(ALICE));
         let commands = world.bench.observed().commands_consumed;
@@ -62,9 +60,8 @@ fn unmap_of_many_with_a_partial_tail_is_atomic() {
     }
 }
 
-#[test]
-fn unmap_bounds() {
-    for (variant, mut world, space) in variants() {
+fn unmap_bounds(unit: &Unit) {
+    for (variant, mut world, space) in variants(unit) {
         let status =
             |world: &mut World, first, last| world.status(ALICE, Request::Unmap { space, first, last });
         assert_eq!(status(&mut world, 0, u64::MAX), Status::Ok, "{variant}: all of nothing");
@@ -84,3 +81,5 @@ fn unmap_bounds() {
         assert_eq!(world.finish(ALICE, ALL(space)), 24 * PAGE, "{variant}");
     }
 }
+
+over_every_unit!(unmap_fully_contained_areas, unmap_of_many_with_a_partial_tail_is_atomic, unmap_bounds,);

@@ -4,14 +4,13 @@
 use std::{cell::Cell, rc::Rc};
 
 use iommu_hal::StreamId;
-use iommu_model::smmu_v3::Config;
 use iommu_protocol::{MapFlags, RegionSlot, Request, SpaceId, Status};
 use iommu_server::policy::{ClientEntry, GrantEntry, RIGHT_READ, RIGHT_WRITE, WardEntry};
 
 use crate::{
     bench::{
         ALICE, ALICES_CONSTANTS, ALICES_DEVICE, ALICES_MEMORY, BOB, BOBS_DEVICE, BOBS_MEMORY,
-        CONSTANTS_BYTES, MEMORY_BYTES, PolicyParts, World, policy_with,
+        CONSTANTS_BYTES, MEMORY_BYTES, PolicyParts, Unit, World,
     },
     expected::{Client, Device, Expected, Grant, Life, State, supervise, ward},
 };
@@ -19,6 +18,8 @@ use crate::{
 /// Bob's successor.
 pub const CAROL: u8 = 3;
 pub const SECOND_DEVICE: StreamId = StreamId(0x11);
+/// An SMMUv3's name for a command that it does not know (CMDQ_CONS.ERR).
+const ILLEGAL: u8 = 1;
 pub const CHANNELS: [u8; 3] = [ALICE, BOB, CAROL];
 
 #[derive(Debug, Clone)]
@@ -41,27 +42,25 @@ pub enum Op {
 /// A command that the hardware refuses, counted from here, and another one after that.
 pub type Refused = Option<(u32, u32)>;
 
-fn policy(change: impl FnOnce(&mut PolicyParts)) -> Vec<u8> {
-    policy_with(|p| {
-        let grant =
-            |client, region, bytes, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
-        p.device(0, SECOND_DEVICE.0);
-        // Bob may read Alice's constants too, and Carol what Bob may.
-        p.grants.push(grant(1, 1, CONSTANTS_BYTES, RIGHT_READ));
-        p.clients.push(ClientEntry {
-            fault_ring_vaddr: 0,
-            channel: CAROL,
-            predecessor: 1,
-            areas: 12,
-            frames: 24,
-            ..p.clients[1]
-        });
-        p.grants.push(grant(2, 2, MEMORY_BYTES, RIGHT_READ | RIGHT_WRITE));
-        p.grants.push(grant(2, 1, CONSTANTS_BYTES, RIGHT_READ));
-        (p.clients[1].areas, p.clients[1].frames) = (16, 28);
-        p.wards = (0..3).map(|client| WardEntry { supervisor: 0, client, reserved: [0; 6] }).collect();
-        change(p);
-    })
+fn policy(p: &mut PolicyParts, change: impl FnOnce(&mut PolicyParts)) {
+    let grant =
+        |client, region, bytes, rights| GrantEntry { bytes, client, region, rights, reserved: [0; 5] };
+    p.device(0, SECOND_DEVICE.0);
+    // Bob may read Alice's constants too, and Carol what Bob may.
+    p.grants.push(grant(1, 1, CONSTANTS_BYTES, RIGHT_READ));
+    p.clients.push(ClientEntry {
+        fault_ring_vaddr: 0,
+        channel: CAROL,
+        predecessor: 1,
+        areas: 12,
+        frames: 24,
+        ..p.clients[1]
+    });
+    p.grants.push(grant(2, 2, MEMORY_BYTES, RIGHT_READ | RIGHT_WRITE));
+    p.grants.push(grant(2, 1, CONSTANTS_BYTES, RIGHT_READ));
+    (p.clients[1].areas, p.clients[1].frames) = (16, 28);
+    p.wards = (0..3).map(|client| WardEntry { supervisor: 0, client, reserved: [0; 6] }).collect();
+    change(p);
 }
 
 pub struct Lives {
@@ -80,9 +79,8 @@ pub struct Lives {
     charged_most: [(u64, u64); 3],
 }
 
-pub fn begin(config: Config, change: impl FnOnce(&mut PolicyParts)) -> Lives {
-    let write_only = config.stage2;
-    let mut world = World::of(config, &policy(change));
+pub fn begin(unit: &Unit, change: impl FnOnce(&mut PolicyParts)) -> Lives {
+    let mut world = World::changed(unit, |p| policy(p, change));
     let grant =
         |base, bytes, write| Grant { base, bytes, read: true, write, generation: 1, withdrawn: false };
     let device = |stream| Device { stream, at: None, unsure: None };
@@ -102,7 +100,8 @@ pub fn begin(config: Config, change: impl FnOnce(&mut PolicyParts)) -> Lives {
             client(CAROL, &[], BOBS_MEMORY, Some(1)),
         ],
         aperture: space.get(1),
-        write_only,
+        reserved: world.facts.reserved,
+        write_only: world.facts.write_only,
     };
     expected.granted(ALICE, &Request::IoasAlloc, false, [space.get(0), 0]);
     let charged_most = CHANNELS.map(|channel| {
@@ -130,17 +129,13 @@ impl Lives {
     /// Has the hardware refuse command number `first` from here on, and number `second` after that one, if there is to be
     /// another.
     fn arm(&mut self, first: u32, second: Option<u32>) {
-        {
-            let mut faults = self.world.bench.faults();
-            (faults.next_command_fails, faults.commands_before_failure) = (Some(1), first);
-        }
-        let bench = self.world.bench.clone();
+        self.world.bench.refuse_command(first, ILLEGAL);
+        let bench = Rc::clone(&self.world.bench);
         self.second.set(second);
         let left = Rc::clone(&self.second);
         self.world.bench.meanwhile(move || {
-            let mut faults = bench.faults();
-            if let (None, Some(second)) = (faults.next_command_fails, left.get()) {
-                (faults.next_command_fails, faults.commands_before_failure) = (Some(1), second);
+            if let (false, Some(second)) = (bench.will_refuse(), left.get()) {
+                bench.refuse_command(second, ILLEGAL);
                 left.set(None);
             }
         });
@@ -154,7 +149,7 @@ impl Lives {
 
     /// Whether one refusal of two is behind, and whether all are.
     pub fn has_met(&self) -> (bool, bool) {
-        let next = self.world.bench.faults().next_command_fails.is_some();
+        let next = self.world.bench.will_refuse();
         let second = self.second.get().is_some();
         (!next || !second, !next && !second)
     }
@@ -164,7 +159,7 @@ impl Lives {
         self.standing = false;
         self.second.set(None);
         self.world.bench.meanwhile_nothing();
-        self.world.bench.faults().next_command_fails.take().is_some()
+        self.world.bench.refuse_nothing()
     }
 
     /// Does `step` on hardware that refuses what it is to refuse; whether it may have.
@@ -453,7 +448,7 @@ impl Lives {
 
     /// Later than any deadline: who is held then is ended, in as many steps as it takes.
     fn expire(&mut self) {
-        self.world.bench.ports().2.advance(2_000_000_000_000);
+        self.world.clock().advance(2_000_000_000_000);
         let held: Vec<_> = (0..3).filter(|&index| self.expected.clients[index].life == Life::Held).collect();
         let mut told = 0;
         for _ in 0..200 {

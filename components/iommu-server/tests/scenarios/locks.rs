@@ -4,7 +4,10 @@ use iommu_protocol::{AllowStep, RegionSlot, Request, SpaceId, Status};
 
 use crate::{
     ALICES, DEVICE, HOLD, PAGE, PAGES_AT, REVOKE, TEARDOWN, alone, as_alone,
-    bench::{ALICE, ALICES_DEVICE, READ, READ_WRITE, SUPERVISOR, World, map_with, resumed, unmap},
+    bench::{
+        ALICE, ALICES_DEVICE, READ, READ_WRITE, SUPERVISOR, Unit, World, map_with, over_every_unit, resumed,
+        unmap,
+    },
     changes, working,
 };
 
@@ -16,8 +19,8 @@ fn long(space: SpaceId) -> Request {
 }
 
 /// Calls that it takes.
-fn calls_for_all() -> usize {
-    let mut world = world();
+fn calls_for_all(unit: &Unit) -> usize {
+    let mut world = world(unit);
     let space = working(&mut world);
     let (mut request, mut calls) = (long(space), 1);
     while world.call(ALICE, request).status == Status::Again {
@@ -27,15 +30,15 @@ fn calls_for_all() -> usize {
     calls
 }
 
-fn world() -> World {
-    World::changed(|p| p.grant_large(0))
+fn world(unit: &Unit) -> World {
+    World::changed(unit, |p| p.grant_large(0))
 }
 
 /// Long requests, of which each is answered Again, and those that begin something to be ended by another.
-fn beginnings(space: SpaceId, other: SpaceId) -> Vec<(&'static str, Vec<(u8, Request)>)> {
+fn beginnings(unit: &Unit, space: SpaceId, other: SpaceId) -> Vec<(&'static str, Vec<(u8, Request)>)> {
     let long = long(space);
     let again = resumed(long, PAGES_AT);
-    let filled = [vec![(ALICE, long)], vec![(ALICE, again); calls_for_all() - 1]].concat();
+    let filled = [vec![(ALICE, long)], vec![(ALICE, again); calls_for_all(unit) - 1]].concat();
     let then = |more: &[(u8, Request)]| [&filled[..], more].concat();
     let copy = Request::Copy {
         target: other,
@@ -60,15 +63,14 @@ fn beginnings(space: SpaceId, other: SpaceId) -> Vec<(&'static str, Vec<(u8, Req
     ]
 }
 
-#[test]
-fn s01_no_lock_is_held_across_a_reply() {
-    let alone = alone();
-    let count = beginnings(SpaceId(1), SpaceId(2)).len();
+fn s01_no_lock_is_held_across_a_reply(unit: &Unit) {
+    let alone = alone(unit);
+    let count = beginnings(unit, SpaceId(1), SpaceId(2)).len();
     for index in 0..count {
-        let mut world = world();
+        let mut world = world(unit);
         let space = working(&mut world);
         let other = world.space(ALICE);
-        let (what, requests) = beginnings(space, other).swap_remove(index);
+        let (what, requests) = beginnings(unit, space, other).swap_remove(index);
         for (channel, request) in requests {
             let status = world.status(channel, request);
             assert!(matches!(status, Status::Ok | Status::Again), "{what}: {request:?} {status:?}");
@@ -84,8 +86,7 @@ fn s01_no_lock_is_held_across_a_reply() {
 }
 
 /// What one request left half done, the next one takes over: nobody is told to wait for its end.
-#[test]
-fn s01_what_is_half_done_has_no_owner() {
+fn s01_what_is_half_done_has_no_owner(unit: &Unit) {
     for (what, ends) in [
         ("unmap", unmap(SpaceId(1), PAGES_AT, LONG)),
         ("unmap all", Request::Unmap { space: SpaceId(1), first: 0, last: u64::MAX }),
@@ -93,7 +94,7 @@ fn s01_what_is_half_done_has_no_owner() {
         ("reset", Request::Reset),
     ] {
         for left in 0..2 {
-            let mut world = world();
+            let mut world = world(unit);
             let space = world.space(ALICE);
             let long = long(space);
             assert_eq!(world.status(ALICE, long), Status::Again);
@@ -111,14 +112,13 @@ fn s01_what_is_half_done_has_no_owner() {
 }
 
 /// A mapping of ten thousand pages, of which the client makes `calls` before it dies; all of it if there are enough.
-#[test]
-fn s02_a_client_that_dies_within_a_long_request_leaves_all_or_nothing() {
-    let without = alone();
-    let needed = calls_for_all();
+fn s02_a_client_that_dies_within_a_long_request_leaves_all_or_nothing(unit: &Unit) {
+    let without = alone(unit);
+    let needed = calls_for_all(unit);
     assert!(needed > 15, "{needed}");
     for calls in [0, 1, 2, needed / 2, needed - 1, needed] {
         for torn_down in [true, false] {
-            let mut world = world();
+            let mut world = world(unit);
             let space = working(&mut world);
             let before = world.charged(ALICE);
             for call in 0..calls {
@@ -158,3 +158,9 @@ fn s02_a_client_that_dies_within_a_long_request_leaves_all_or_nothing() {
         }
     }
 }
+
+over_every_unit!(
+    s01_no_lock_is_held_across_a_reply,
+    s01_what_is_half_done_has_no_owner,
+    s02_a_client_that_dies_within_a_long_request_leaves_all_or_nothing,
+);

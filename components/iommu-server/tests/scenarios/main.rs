@@ -1,5 +1,5 @@
 //! The scenarios S1 to S17 of `docs/iommufd.md`: what goes wrong between drivers, a supervisor, the server and the
-//! hardware. The names begin with their numbers.
+//! hardware. Over every unit. The names begin with their numbers.
 
 #[path = "../bench/mod.rs"]
 mod bench;
@@ -16,7 +16,7 @@ mod work;
 
 use std::{cell::Cell, rc::Rc};
 
-use bench::{ALICE, BOB, BOBS_DEVICE, BOBS_MEMORY, READ, World, map, unmap};
+use bench::{ALICE, BOB, BOBS_DEVICE, BOBS_MEMORY, MEMORY_BYTES, READ, Unit, World, map, unmap};
 use iommu_hal::StreamId;
 use iommu_protocol::{ClientIndex, DeviceIndex, RegionSlot, Request, SpaceId, Status};
 
@@ -42,7 +42,7 @@ type Cost = Vec<(u64, u64)>;
 fn bobs_life(world: &mut World) -> Cost {
     let mut cost = vec![];
     let mut ok = |world: &mut World, request| {
-        let clock = world.bench.ports().2;
+        let clock = world.clock();
         let before = (world.bench.observed().commands_consumed, clock.elapsed_ns());
         let answer = world.call(BOB, request);
         assert_eq!(answer.status, Status::Ok, "{request:?}");
@@ -67,8 +67,8 @@ fn bobs_life(world: &mut World) -> Cost {
 }
 
 /// What Bob's life costs where nobody else does anything.
-fn alone() -> Cost {
-    bobs_life(&mut World::new())
+fn alone(unit: &Unit) -> Cost {
+    bobs_life(&mut World::new(unit))
 }
 
 /// Bob's life costs him no more than `alone`, whatever goes on.
@@ -89,7 +89,7 @@ struct Writes {
 /// Has `stream` write to `iova` from now on, whenever the server does something.
 fn writes_meanwhile(world: &World, stream: StreamId, iova: u64) -> Rc<Writes> {
     let writes = Rc::new(Writes { passed: Cell::new(0), blocked: Cell::new(0), revived: Cell::new(false) });
-    let (bench, count) = (world.bench.clone(), Rc::clone(&writes));
+    let (bench, count) = (Rc::clone(&world.bench), Rc::clone(&writes));
     world.bench.meanwhile(move || {
         if bench.dma_write(stream, iova, &[0xdd]).is_ok() {
             count.passed.set(count.passed.get() + 1);
@@ -99,6 +99,17 @@ fn writes_meanwhile(world: &World, stream: StreamId, iova: u64) -> Rc<Writes> {
         }
     });
     writes
+}
+
+/// Once the unit is given up, `stream` gets at nothing; where the unit goes on using what it has cached, at most at the
+/// memory of its owner, which begins at `memory`.
+fn assert_given_up(world: &World, stream: StreamId, iova: u64, memory: u64, what: &str) {
+    let seen = world.bench.translate(stream, iova, true).ok();
+    let stale = (memory..memory + MEMORY_BYTES).contains(&seen.unwrap_or(0));
+    assert!(
+        seen.is_none() || !world.facts.forgets_when_given_up && stale,
+        "{what}: {stream:?} gets at {seen:x?} through {iova:#x}"
+    );
 }
 
 /// Alice's requests that would change something.

@@ -1,12 +1,13 @@
 //! S17: everything that can fail, made to fail at every n-th point: commands, waits, memory and quotas.
 
-use iommu_hal::{COMPLETION_LIMIT_NS, REGISTER_LIMIT_NS};
-use iommu_model::smmu_v3::Config;
 use iommu_protocol::{DeviceIndex, RegionSlot, Request, SpaceId, Status};
 
 use crate::{
-    MIB, MS, PAGE, PAGES_AT,
-    bench::{ALICE, ALICES_DEVICE, BOB, BOBS_DEVICE, READ, SUPERVISOR, map, resumed, unmap},
+    MIB, MS, PAGE, PAGES_AT, assert_given_up,
+    bench::{
+        ALICE, ALICES_DEVICE, ALICES_MEMORY, BOB, BOBS_DEVICE, BOBS_MEMORY, Facts, READ, SUPERVISOR, Unit,
+        map, over_every_unit, resumed, unmap,
+    },
     expected::ward,
     lives::{CHANNELS, Lives, Op, SECOND_DEVICE, begin},
 };
@@ -115,8 +116,8 @@ fn room(lives: &mut Lives) -> u64 {
 }
 
 /// Little memory for tables, which Bob alone could use up.
-fn small() -> Lives {
-    begin(Config { table_bytes: 0x8_0000, ..Config::default() }, |p| {
+fn small(unit: &Unit) -> Lives {
+    begin(&unit.clone().table_bytes(0x8_0000), |p| {
         (p.clients[1].areas, p.clients[1].frames) = (1000, 1000);
     })
 }
@@ -125,8 +126,8 @@ fn small() -> Lives {
 const STEPS_AFTER: usize = 5;
 
 /// The life, on hardware that refuses command number `first` and number `second` after that; whether it came so far.
-fn refused_life(first: u32, second: Option<u32>, full: u64) -> bool {
-    let mut lives = small();
+fn refused_life(unit: &Unit, first: u32, second: Option<u32>, full: u64) -> bool {
+    let mut lives = small(unit);
     lives.arm_all(first, second);
     let mut left = STEPS_AFTER;
     for (index, op) in life() {
@@ -146,8 +147,8 @@ fn refused_life(first: u32, second: Option<u32>, full: u64) -> bool {
     reached
 }
 
-fn room_at_start() -> u64 {
-    let mut lives = small();
+fn room_at_start(unit: &Unit) -> u64 {
+    let mut lives = small(unit);
     lives.end();
     let room = room(&mut lives);
     assert!(room > 20);
@@ -156,50 +157,63 @@ fn room_at_start() -> u64 {
 
 /// One command that the hardware refuses is made good, and nobody notices; another one while that is made good, and the
 /// request fails, all is as it was or as was said, and the same request succeeds.
-#[test]
-fn s17_any_command_may_be_refused_once_and_again() {
-    let full = room_at_start();
+fn s17_any_command_may_be_refused_once_and_again(unit: &Unit) {
+    let full = room_at_start(unit);
     for second in [None, Some(1)] {
-        let commands = (0..NO_END).take_while(|&first| refused_life(first, second, full)).count();
+        let commands = (0..NO_END).take_while(|&first| refused_life(unit, first, second, full)).count();
         assert!((40..NO_END as usize).contains(&commands), "the life takes {commands} commands");
+    }
+}
+
+/// A unit that has cached that nothing is there, and refuses two of the commands by which it is to forget that.
+fn s17_a_map_is_seen_though_two_commands_are_refused(unit: &Unit) {
+    for (first, second) in (0..4).flat_map(|first| (0..6).map(move |second| (first, second))) {
+        let mut lives = begin(unit, |_| {});
+        lives.apply(1, Op::Ask(Request::IoasAlloc), None);
+        let attach = Request::Attach { space: FIRST, device: DeviceIndex(0) };
+        lives.apply(1, Op::Ask(attach), None);
+        lives.apply(1, Op::Ask(map(FIRST, 0, 0, PAGE)), Some((first, second)));
+        lives.apply(1, Op::Ask(map(FIRST, 4 * MIB, 0, 2 * MIB)), Some((first, second)));
+        lives.end();
     }
 }
 
 /// A wait that never ends: the unit is given up, which every request says within its bound, and nothing that its devices may
 /// still reach is released.
-#[test]
-fn s17_any_wait_may_be_without_end() {
+fn s17_any_wait_may_be_without_end(unit: &Unit) {
     let mut waits = 0;
     loop {
-        let mut lives = begin(Config { clock_step_ns: 20_000, ..Config::default() }, |_| {});
-        let bench = lives.world.bench.clone();
-        let last = bench.observed().syncs_completed + waits;
-        lives.world.bench.meanwhile(move || {
-            let done = bench.observed().syncs_completed >= last;
-            bench.faults().sync_never_completes = done;
-        });
-        let clock = lives.world.bench.ports().2;
+        let mut lives = begin(&unit.clone().clock_step_ns(20_000), |_| {});
+        let Facts { wait_limit_ns, register_limit_ns, .. } = lives.world.facts;
+        lives.world.bench.stand_still(waits);
+        let clock = lives.world.clock();
         let mut failed = false;
         for (index, op) in life() {
             let before = clock.elapsed_ns();
             let status = send(&mut lives, index, &op);
             let took = clock.elapsed_ns() - before;
-            let most = if failed { MS } else { COMPLETION_LIMIT_NS + REGISTER_LIMIT_NS + MS };
+            let most = if failed { MS } else { wait_limit_ns + register_limit_ns + MS };
             assert!(took <= most, "wait {waits}, {op:?}: {status:?} after {took} ns");
             assert!(failed || status != Status::HardwareFailed, "wait {waits}, {op:?}: {status:?}");
-            assert!(status != Status::HardwareTimeout || took >= COMPLETION_LIMIT_NS, "wait {waits}, {op:?}");
+            assert!(status != Status::HardwareTimeout || took >= wait_limit_ns, "wait {waits}, {op:?}");
             // The server's own work says so to nobody who calls.
-            failed |= took >= COMPLETION_LIMIT_NS;
-            let looks = [ALICES_DEVICE, SECOND_DEVICE, BOBS_DEVICE].into_iter().filter(|_| failed);
-            for (stream, iova) in
-                looks.flat_map(|stream| [0, PAGE, 4 * MIB, PAGES_AT, 1 << 30].map(|at| (stream, at)))
-            {
-                let seen = lives.world.bench.translate(stream, iova, false);
-                assert!(seen.is_err(), "wait {waits}, {op:?}: {stream:?} gets at {iova:#x}");
+            failed |= took >= wait_limit_ns;
+            let owners =
+                [(ALICES_DEVICE, ALICES_MEMORY), (SECOND_DEVICE, ALICES_MEMORY), (BOBS_DEVICE, BOBS_MEMORY)];
+            for (stream, memory) in owners {
+                for iova in [0, PAGE, 4 * MIB, PAGES_AT, 1 << 30] {
+                    if failed {
+                        let what = format!("wait {waits}, {op:?}");
+                        assert_given_up(&lives.world, stream, iova, memory, &what);
+                    } else {
+                        // Whatever the unit can cache it has cached.
+                        _ = lives.world.bench.translate(stream, iova, false);
+                    }
+                }
             }
         }
         waits += 1;
-        assert!(waits < NO_END.into());
+        assert!(waits < NO_END);
         if !failed {
             break;
         }
@@ -209,12 +223,11 @@ fn s17_any_wait_may_be_without_end() {
 
 /// The life of clients whose quota ends at the n-th area or frame: what is refused is refused for that reason, and changes
 /// nothing.
-#[test]
-fn s17_any_charge_may_be_over_quota() {
+fn s17_any_charge_may_be_over_quota(unit: &Unit) {
     for areas in [true, false] {
         let mut refused = vec![];
         for most in 0..24 {
-            let mut lives = begin(Config::default(), |p| {
+            let mut lives = begin(unit, |p| {
                 for client in &mut p.clients {
                     (client.areas, client.frames) = if areas { (most, 64) } else { (1000, most + 1) };
                 }
@@ -236,13 +249,12 @@ fn s17_any_charge_may_be_over_quota() {
 
 /// The server's memory ends at the n-th area or frame, as Bob holds the rest: the same as for quotas, and when he lets go the
 /// same request succeeds.
-#[test]
-fn s17_any_allocation_may_fail() {
+fn s17_any_allocation_may_fail(unit: &Unit) {
     type Hog = fn(&mut Lives, u64) -> Status;
     let areas: Hog = |lives, n| lives.world.status(BOB, map(FIRST, PAGES_AT + n * PAGE, 0, PAGE));
     let frames: Hog = |lives, n| lives.world.status(BOB, map(FIRST, n << 30, 0, PAGE));
     let scarce = || {
-        begin(Config { table_bytes: 0xc_0000, ..Config::default() }, |p| {
+        begin(&unit.clone().table_bytes(0xc_0000), |p| {
             for client in &mut p.clients {
                 (client.areas, client.frames) = (2000, 2000);
             }
@@ -298,3 +310,11 @@ fn s17_any_allocation_may_fail() {
         assert!(met > 3, "{met} of {rounds}");
     }
 }
+
+over_every_unit!(
+    s17_any_command_may_be_refused_once_and_again,
+    s17_a_map_is_seen_though_two_commands_are_refused,
+    s17_any_wait_may_be_without_end,
+    s17_any_charge_may_be_over_quota,
+    s17_any_allocation_may_fail,
+);

@@ -6,16 +6,15 @@ use iommu_server::policy::{GrantEntry, RIGHT_READ, RIGHT_WRITE};
 use crate::{
     DEVICE, HOLD, PAGE, PAGES_AT, REGRANT, REVOKE, SLOT0, TEARDOWN,
     bench::{
-        ALICE, ALICES_DEVICE, ALICES_MEMORY, BOB, BOBS_DEVICE, MEMORY_BYTES, READ_WRITE, SUPERVISOR, World,
-        map, map_with, resumed, unmap,
+        ALICE, ALICES_DEVICE, ALICES_MEMORY, BOB, BOBS_DEVICE, MEMORY_BYTES, READ_WRITE, SUPERVISOR, Unit,
+        World, map, map_with, over_every_unit, resumed, unmap,
     },
     working, writes_meanwhile,
 };
 
-#[test]
-fn s11_a_withdrawn_region_is_out_of_reach_and_cannot_be_mapped() {
+fn s11_a_withdrawn_region_is_out_of_reach_and_cannot_be_mapped(unit: &Unit) {
     // Bob is granted Alice's memory too, behind his own: his grant stays.
-    let mut world = World::changed(|p| {
+    let mut world = World::changed(unit, |p| {
         let rights = RIGHT_READ | RIGHT_WRITE;
         p.grants.push(GrantEntry { bytes: MEMORY_BYTES, client: 1, region: 0, rights, reserved: [0; 5] });
     });
@@ -91,9 +90,8 @@ fn s11_a_withdrawn_region_is_out_of_reach_and_cannot_be_mapped() {
 
 /// The selftest's fork_gone: what a dead client had mapped still fills new spaces for the one that claims it, as the
 /// region is there whether or not its client lives.
-#[test]
-fn s11_the_mappings_of_a_dead_client_fill_new_spaces() {
-    let mut world = World::changed(|p| p.succession(1000, 64));
+fn s11_the_mappings_of_a_dead_client_fill_new_spaces(unit: &Unit) {
+    let mut world = World::changed(unit, |p| p.succession(1000, 64));
     let space = working(&mut world);
     world.ok(SUPERVISOR, HOLD);
     world.settle();
@@ -124,10 +122,9 @@ fn s11_the_mappings_of_a_dead_client_fill_new_spaces() {
 }
 
 /// A withdrawal in the midst of an end, an end in the midst of a withdrawal: both come to their end.
-#[test]
-fn s11_withdrawal_and_end_meet() {
+fn s11_withdrawal_and_end_meet(unit: &Unit) {
     for first in [REVOKE, TEARDOWN] {
-        let mut world = World::new();
+        let mut world = World::new(unit);
         let space = working(&mut world);
         for page in 0..300 {
             world.ok(ALICE, map(space, 0x1000_0000 + 2 * page * PAGE, 0, PAGE));
@@ -147,3 +144,9 @@ fn s11_withdrawal_and_end_meet() {
         assert_eq!(world.status(ALICE, map(space, 0x10_0000, 0, PAGE)), Status::StaleRegion, "its old name");
     }
 }
+
+over_every_unit!(
+    s11_a_withdrawn_region_is_out_of_reach_and_cannot_be_mapped,
+    s11_the_mappings_of_a_dead_client_fill_new_spaces,
+    s11_withdrawal_and_end_meet,
+);

@@ -29,6 +29,8 @@ pub struct Faults {
     pub reads_per_descriptor: u32,
     /// No wait descriptor completes, and the queue stands still at it.
     pub wait_never_completes: bool,
+    /// This many wait descriptors complete before [`Faults::wait_never_completes`] counts.
+    pub waits_before_standstill: u32,
     /// The next descriptor is held to be wrong (FSTS.IQE); taken back when it was.
     pub next_descriptor_fails: bool,
     /// This many descriptors go well before [`Faults::next_descriptor_fails`] counts.
@@ -36,4 +38,15 @@ pub struct Faults {
     /// The next wait descriptor is dropped because something before it timed out (FSTS.ITE); taken back when it
     /// was.
     pub next_wait_times_out: bool,
+}
+
+impl Faults {
+    /// Whether the queue stands still at the wait descriptor that is to be taken; counts it if not.
+    pub(super) const fn stands_still(&mut self) -> bool {
+        if self.wait_never_completes && self.waits_before_standstill == 0 {
+            return true;
+        }
+        self.waits_before_standstill = self.waits_before_standstill.saturating_sub(1);
+        false
+    }
 }

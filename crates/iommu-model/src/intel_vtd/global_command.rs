@@ -33,6 +33,8 @@ pub(super) struct GlobalStatus {
     /// It is in force all the same.
     early: bool,
     reads: u32,
+    /// Reads of GSTS since the last command.
+    looks: u32,
 }
 
 impl GlobalStatus {
@@ -50,7 +52,7 @@ impl GlobalStatus {
 
     /// A status that a boot loader left.
     pub const fn left(status: u32) -> Self {
-        Self { asked: status & LEVELS, status, moving: None, early: false, reads: 0 }
+        Self { asked: status & LEVELS, status, moving: None, early: false, reads: 0, looks: 0 }
     }
 }
 
@@ -66,24 +68,32 @@ impl Faults {
             _ => Ack::AtOnce,
         }
     }
-
-    /// Whether what a driver waits for never comes, the acknowledgement of `moving` or a wait descriptor. Turning
-    /// translation on is then all that is left to it, against the order of things.
-    fn is_broken(&self, moving: Option<u32>) -> bool {
-        self.wait_never_completes || moving.is_some_and(|field| self.of(field) == Ack::Never)
-    }
 }
 
 impl Vtd {
+    /// Whether a driver has waited for what never comes: the acknowledgement of a command, or a wait descriptor at which the
+    /// queue stands still. With a root table that the unit has taken, turning translation on is then better than to let
+    /// everything pass, though a command is under way or what is cached was not invalidated. Before the unit has taken a root
+    /// table nothing is: it would use whatever it had.
+    fn has_left_waiting(&self) -> bool {
+        let global = &self.registers.status;
+        match global.moving {
+            Some(RTPS) => false,
+            Some(field) => self.faults.of(field) == Ack::Never && global.looks > 0,
+            // The first look is the unit's own, when it is told of the descriptor.
+            None => self.looks_at_standstill > 1,
+        }
+    }
+
     pub(super) fn write_global_command(&mut self, memory: &mut SystemMemory, value: u32) {
         let config = &self.config;
         let remapping = if config.interrupt_remapping { IRES | IRTPS | CFIS } else { 0 };
         let queue = if config.queued_invalidation { QIES } else { 0 };
         let defined = TES | RTPS | WBFS | remapping | queue;
         assert_eq!(value & !defined, 0, "GCMD {value:#x}: bits of what the unit does not have (11.4.4.1)");
-        let global = &mut self.registers.status;
+        let global = &self.registers.status;
         let changed = (value ^ global.asked) & LEVELS | value & ONCE;
-        let desperate = changed == TES && value & TES != 0 && self.faults.is_broken(global.moving);
+        let desperate = changed == TES && value & TES != 0 && self.has_left_waiting();
         assert!(
             global.moving.is_none() || changed == 0 || desperate,
             "GCMD {value:#x}: written before GSTS acknowledged the last command (11.4.4.1)"
@@ -95,12 +105,15 @@ impl Vtd {
         if changed == 0 {
             return;
         }
-        if !desperate {
-            self.check_command(changed, value & changed != 0);
-        }
+        self.check_command(changed, value & changed != 0);
+        assert!(
+            changed != TES || value & TES == 0 || desperate || !self.owed.any(),
+            "TE before the global invalidations that SRTP asks for, in order: {:?} (6.6)",
+            self.owed
+        );
         let global = &mut self.registers.status;
         global.asked = value & LEVELS;
-        (global.moving, global.reads) = (Some(changed), 0);
+        (global.moving, global.reads, global.looks) = (Some(changed), 0, 0);
         match changed {
             RTPS | IRTPS => global.status &= !changed,
             WBFS => global.status |= WBFS,
@@ -117,6 +130,8 @@ impl Vtd {
 
     /// Counts a read of GSTS, which may be the one that shows the acknowledgement.
     pub(super) fn read_global_status(&mut self, memory: &mut SystemMemory) {
+        let global = &mut self.registers.status;
+        global.looks = global.looks.saturating_add(1);
         if let Some(field) = self.registers.status.moving
             && self.faults.of(field).is_due(&mut self.registers.status.reads)
         {
@@ -147,11 +162,6 @@ impl Vtd {
                 assert_eq!(
                     registers.root, registers.latched_root,
                     "TE after RTADDR was written without SRTP (11.4.5)"
-                );
-                assert!(
-                    !self.owed.any(),
-                    "TE before the global invalidations that SRTP asks for, in order: {:?} (6.6)",
-                    self.owed
                 );
             }
             RTPS => {

@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod board;
 mod boot;
 mod config;
 mod descriptors;
@@ -57,7 +58,7 @@ use fault_recording::{Fate, Record};
 use interrupts::is_interrupt;
 use translate::Stop;
 
-use crate::{SystemMemory, VirtualClock, fields::split_pages};
+use crate::{SystemMemory, VirtualClock, fields::split_pages, meanwhile::Meanwhile};
 
 /// What the unit did that only a test can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,12 +110,16 @@ struct Vtd {
     watch: watch::Watch,
     observed: Observed,
     reads_since_descriptor: u32,
+    /// Times that the queue was found standing still at the wait at its head.
+    looks_at_standstill: u32,
     buffered: Vec<Buffered>,
 }
 
 struct Machine {
     memory: SystemMemory,
     unit: Vtd,
+    /// See [`Bench::meanwhile`].
+    meanwhile: Option<Meanwhile>,
 }
 
 /// A unit with its memory, its clock and its devices.
@@ -133,6 +138,13 @@ pub struct Blocked {
     pub reason: Option<u8>,
     /// A record was written. Else there was none free, the device had one pending, or FPD was set.
     pub recorded: bool,
+}
+
+/// A request that was refused and not yet recorded.
+struct Refused {
+    blocked: Blocked,
+    /// It is not to be.
+    quiet: bool,
 }
 
 /// One access of a device.
@@ -167,7 +179,7 @@ impl Bench {
             ..registers::RegisterFile::default()
         };
         let unit = Vtd { config, registers, ..Vtd::default() };
-        Self { machine: Rc::new(RefCell::new(Machine { memory, unit })), clock }
+        Self { machine: Rc::new(RefCell::new(Machine { memory, unit, meanwhile: None })), clock }
     }
 
     /// The ports that a driver takes. All handles share the one machine.
@@ -266,6 +278,28 @@ impl Bench {
         Ok(())
     }
 
+    /// Where an access of the device with requester id `stream` to `iova` leads. The unit does as for an access, caches
+    /// included, but nothing is read, written or recorded.
+    ///
+    /// # Errors
+    /// As [`Bench::dma_read`].
+    pub fn translate(&self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked> {
+        let request = Request::new(stream, None, write);
+        let found = self.machine.borrow_mut().look(request, iova);
+        found.map_err(|refused| refused.blocked)
+    }
+
+    /// Has `happens` called before each register access of the driver, and at each moment at which it shows the unit what
+    /// it stored: what devices do while the driver works. Replaces what happened so far.
+    pub fn meanwhile(&self, happens: impl FnMut() + 'static) {
+        self.machine.borrow_mut().meanwhile = Some(Meanwhile::new(happens));
+    }
+
+    /// Ends [`Bench::meanwhile`].
+    pub fn meanwhile_nothing(&self) {
+        self.machine.borrow_mut().meanwhile = None;
+    }
+
     /// The machine's memory, as the bus sees it.
     pub fn memory(&self) -> RefMut<'_, SystemMemory> {
         RefMut::map(self.machine.borrow_mut(), |machine| &mut machine.memory)
@@ -349,26 +383,33 @@ impl Vtd {
 }
 
 impl Machine {
-    fn access(&mut self, request: Request, iova: u64) -> Result<u64, Blocked> {
+    /// Where a request goes. Nothing is recorded.
+    fn look(&mut self, request: Request, iova: u64) -> Result<u64, Refused> {
         let Request { source, pasid, write } = request;
-        let silent = Blocked { iova, reason: None, recorded: false };
+        let silent = Refused { blocked: Blocked { iova, reason: None, recorded: false }, quiet: true };
         if pasid.is_none() && is_interrupt(iova) {
             // Neither memory nor an interrupt (3.14).
             return Err(silent);
         }
-        let found = self.unit.translate(&self.memory, source, pasid, iova, write);
-        let unprotected = |&physical: &u64| !self.unit.registers.protected.covers(physical);
-        if found.as_ref().is_ok_and(|physical| !unprotected(physical)) {
-            return Err(silent);
-        }
-        found.map_err(|stop| match stop {
-            Stop::Silent => silent,
-            Stop::Fault { reason, quiet } => {
+        match self.unit.translate(&self.memory, source, pasid, iova, write) {
+            Ok(physical) if self.unit.registers.protected.covers(physical) => Err(silent),
+            Ok(physical) => Ok(physical),
+            Err(Stop::Silent) => Err(silent),
+            Err(Stop::Fault { reason, quiet }) => {
                 let code = reason.code(self.unit.is_scalable(), write);
-                let recorded =
-                    !quiet && self.unit.record(&Record { source, pasid, information: iova, write, code });
-                Blocked { iova, reason: Some(code), recorded }
+                Err(Refused { blocked: Blocked { iova, reason: Some(code), recorded: false }, quiet })
             }
+        }
+    }
+
+    fn access(&mut self, request: Request, iova: u64) -> Result<u64, Blocked> {
+        let Request { source, pasid, write } = request;
+        self.look(request, iova).map_err(|Refused { mut blocked, quiet }| {
+            if let (Some(code), false) = (blocked.reason, quiet) {
+                blocked.recorded =
+                    self.unit.record(&Record { source, pasid, information: iova, write, code });
+            }
+            blocked
         })
     }
 

@@ -5,6 +5,7 @@ use std::{cell::RefCell, fmt, rc::Rc};
 use iommu_hal::{PhysAddr, Registers, TableMemory};
 
 use super::{Buffered, Machine};
+use crate::meanwhile::Meanwhile;
 
 /// The unit's registers, for a driver.
 #[derive(Clone)]
@@ -26,23 +27,31 @@ impl fmt::Debug for RegisterPort {
     }
 }
 
+fn meanwhile(machine: &RefCell<Machine>) {
+    Meanwhile::happen(machine, |machine| &mut machine.meanwhile);
+}
+
 impl Registers for RegisterPort {
     fn read32(&mut self, offset: u32) -> u32 {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read(&mut machine.memory, offset, false) as u32
     }
 
     fn write32(&mut self, offset: u32, value: u32) {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write(&mut machine.memory, offset, false, u64::from(value));
     }
 
     fn read64(&mut self, offset: u32) -> u64 {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read(&mut machine.memory, offset, true)
     }
 
     fn write64(&mut self, offset: u32, value: u64) {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write(&mut machine.memory, offset, true, value);
     }
@@ -72,11 +81,13 @@ impl TableMemory for MemoryPort {
     }
 
     fn publish(&mut self) {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.maintain(&mut machine.memory, Buffered::Publish);
     }
 
     fn clean(&mut self, at: PhysAddr, bytes: u64) {
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.maintain(&mut machine.memory, Buffered::Clean { at: at.0, bytes });
     }

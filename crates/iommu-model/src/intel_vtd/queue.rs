@@ -115,7 +115,10 @@ impl Vtd {
         let next = (head + queue.step) & (queue.bytes - 1);
         match descriptor {
             Descriptor::Invalidate(removes) => self.take(memory, removes),
-            Descriptor::Wait { .. } if self.faults.wait_never_completes => return false,
+            Descriptor::Wait { .. } if self.faults.stands_still() => {
+                self.looks_at_standstill = self.looks_at_standstill.saturating_add(1);
+                return false;
+            }
             Descriptor::Wait { .. } if std::mem::take(&mut self.faults.next_wait_times_out) => {
                 self.registers.queue_head = next;
                 self.registers.faults.raise(ITE);
@@ -124,6 +127,7 @@ impl Vtd {
             Descriptor::Wait { interrupt, status } => self.finish_wait(memory, interrupt, status),
         }
         self.registers.queue_head = next;
+        self.looks_at_standstill = 0;
         self.observed.descriptors_taken += 1;
         true
     }

@@ -85,7 +85,7 @@ impl Smmu {
             }
             Command::Translations(scope) => self.invalidate_later(Removes::Translations(scope)),
             Command::HypervisorTranslations => self.invalidate_later(Removes::HypervisorTranslations),
-            Command::Sync { .. } if self.faults.sync_never_completes => return false,
+            Command::Sync { .. } if self.faults.stands_still() => return false,
             Command::Sync { signal, message_at, message } => {
                 self.complete(memory);
                 self.signal(memory, signal, message_at, message);

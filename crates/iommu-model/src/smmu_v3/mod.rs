@@ -18,6 +18,7 @@
 //! ```
 
 mod access;
+mod board;
 mod boot;
 mod command_queue;
 mod commands;
@@ -52,7 +53,7 @@ use events::{Event, Why};
 use translate::Stop;
 use walk::Access;
 
-use crate::{SystemMemory, VirtualClock, fields::split_pages, memory::Change};
+use crate::{SystemMemory, VirtualClock, fields::split_pages, meanwhile::Meanwhile, memory::Change};
 
 /// What has been invalidated since reset (3.11).
 #[derive(Debug, Default)]
@@ -107,19 +108,8 @@ struct Smmu {
 struct Machine {
     memory: SystemMemory,
     unit: Smmu,
+    /// See [`Bench::meanwhile`].
     meanwhile: Option<Meanwhile>,
-}
-
-/// What happens beside the driver: see [`Bench::meanwhile`].
-struct Meanwhile(Box<dyn FnMut()>);
-
-impl Meanwhile {
-    /// Has happen what happens beside the driver; not within itself.
-    fn happen(machine: &RefCell<Machine>) {
-        let Some(mut meanwhile) = machine.borrow_mut().meanwhile.take() else { return };
-        meanwhile.0();
-        machine.borrow_mut().meanwhile.get_or_insert(meanwhile);
-    }
 }
 
 /// A unit with its memory, its clock and its devices.
@@ -232,7 +222,7 @@ impl Bench {
     /// Has `happens` called before each register access of the driver, each moment at which it shows the unit what it
     /// stored: what devices do while the driver works. Replaces what happened so far.
     pub fn meanwhile(&self, happens: impl FnMut() + 'static) {
-        self.machine.borrow_mut().meanwhile = Some(Meanwhile(Box::new(happens)));
+        self.machine.borrow_mut().meanwhile = Some(Meanwhile::new(happens));
     }
 
     /// Ends [`Bench::meanwhile`].
@@ -308,27 +298,31 @@ impl Machine {
     }
 }
 
+fn meanwhile(machine: &RefCell<Machine>) {
+    Meanwhile::happen(machine, |machine| &mut machine.meanwhile);
+}
+
 impl Registers for RegisterPort {
     fn read32(&mut self, offset: u32) -> u32 {
-        Meanwhile::happen(&self.0);
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read32(&mut machine.memory, offset)
     }
 
     fn write32(&mut self, offset: u32, value: u32) {
-        Meanwhile::happen(&self.0);
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write32(&mut machine.memory, offset, value);
     }
 
     fn read64(&mut self, offset: u32) -> u64 {
-        Meanwhile::happen(&self.0);
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.read64(&mut machine.memory, offset)
     }
 
     fn write64(&mut self, offset: u32, value: u64) {
-        Meanwhile::happen(&self.0);
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         machine.unit.write64(&mut machine.memory, offset, value);
     }
@@ -355,7 +349,7 @@ impl TableMemory for MemoryPort {
     }
 
     fn publish(&mut self) {
-        Meanwhile::happen(&self.0);
+        meanwhile(&self.0);
         let machine = &mut *self.0.borrow_mut();
         let changes = machine.memory.publish();
         machine.changed(&changes);

@@ -74,6 +74,71 @@ fn a_wait_that_never_completes_stops_the_queue_and_fills_it() {
     assert!(rig.read(RAM).is_err());
 }
 
+/// A unit that took the root table, and whose queue then stands still at a wait that was looked at, or not.
+fn standing_still(looks: u32, root: bool) -> Rig {
+    let mut rig = Rig::off(Config::default());
+    if root {
+        rig.point_at_root(rig.root);
+    }
+    rig.enable_queue();
+    rig.bench.faults().wait_never_completes = true;
+    rig.push([0x25, rig.status]);
+    for _ in 0..looks {
+        rig.regs.read64(0x80);
+    }
+    rig
+}
+
+#[test]
+fn translation_may_be_turned_on_where_what_goes_before_it_never_comes() {
+    let mut rig = standing_still(1, true);
+    rig.regs.write32(0x18, QIE | TE);
+    assert!(rig.bench.is_translating());
+    // The same while the acknowledgement of the queue is missing.
+    let mut rig = Rig::off(Config::default());
+    rig.point_at_root(rig.root);
+    rig.bench.faults().queue_enable = Ack::Never;
+    rig.regs.write64(0x88, 0);
+    rig.regs.write64(0x90, rig.queue);
+    assert!(!rig.try_command(QIE));
+    rig.regs.write32(0x18, QIE | TE);
+    assert!(rig.bench.is_translating());
+}
+
+#[test]
+#[should_panic(expected = "TE before the global invalidations")]
+fn a_wait_that_nobody_waited_for_excuses_nothing() {
+    standing_still(0, true).regs.write32(0x18, QIE | TE);
+}
+
+#[test]
+#[should_panic(expected = "TE before the root table pointer was set")]
+fn no_silence_excuses_translation_without_a_root_table() {
+    standing_still(1, false).regs.write32(0x18, QIE | TE);
+}
+
+#[test]
+#[should_panic(expected = "before GSTS acknowledged")]
+fn a_root_table_that_was_not_acknowledged_is_none() {
+    let mut rig = Rig::off(Config::default());
+    rig.bench.faults().root_pointer = Ack::Never;
+    assert!(!rig.try_command(SRTP));
+    rig.regs.write32(0x18, TE);
+}
+
+#[test]
+#[should_panic(expected = "before GSTS acknowledged")]
+fn an_acknowledgement_that_is_late_is_waited_for() {
+    let mut rig = Rig::off(Config::default());
+    rig.point_at_root(rig.root);
+    rig.bench.faults().queue_enable = Ack::AfterReads(9);
+    rig.regs.write64(0x88, 0);
+    rig.regs.write64(0x90, rig.queue);
+    rig.regs.write32(0x18, QIE);
+    rig.regs.read32(0x1c);
+    rig.regs.write32(0x18, QIE | TE);
+}
+
 #[test]
 fn a_slow_unit_takes_one_descriptor_in_so_many_reads() {
     let mut rig = Rig::on(Config::default());

@@ -79,6 +79,8 @@ pub struct Expected {
     pub clients: Vec<Client>,
     /// The last IOVA of every space.
     pub aperture: u64,
+    /// What no space may map.
+    pub reserved: &'static [(u64, u64)],
     /// The format has entries that can be written and not read.
     pub write_only: bool,
 }
@@ -141,11 +143,15 @@ impl Expected {
         self.clients.iter_mut().find(|client| client.channel == channel).expect("a client")
     }
 
+    fn is_reserved(&self, (first, last): (u64, u64)) -> bool {
+        self.reserved.iter().any(|reserved| reserved.0 <= last && first <= reserved.1)
+    }
+
     /// Whether `first..=last` is free in a space, or why a mapping does not go there.
     fn place(&self, space: &Space, flags: MapFlags, iova: u64, length: u64) -> Result<(), Status> {
         if flags.fixed {
             let place = range(iova, length).ok_or(Status::Overflow)?;
-            if place.1 > self.aperture {
+            if place.1 > self.aperture || self.is_reserved(place) {
                 return Err(Status::Reserved);
             }
             if space.areas.iter().any(|area| area.meets(place)) {
@@ -284,6 +290,12 @@ impl Expected {
             _ => vec![],
         };
         let aperture = self.aperture;
+        let reserved = match *request {
+            Request::Map { length, .. } | Request::Copy { length, .. } => {
+                range(at, length).is_some_and(|place| self.is_reserved(place))
+            }
+            _ => false,
+        };
         let client = self.whom(channel);
         match *request {
             Request::IoasAlloc => assert!(client.spaces.insert(at as u16, Space::default()).is_none()),
@@ -298,6 +310,7 @@ impl Expected {
                     return;
                 }
                 let (first, last) = range(at, length).unwrap();
+                assert!(!reserved, "{request:x?} at {at:#x}");
                 assert!(
                     !areas.iter().any(|area| area.meets((first, last)))
                         && last <= aperture
