@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub enum Meaning {
     /// The same for all values.
     Text(&'static str),
-    /// Of a bit: when clear, when set.
+    /// Of a bit: when clear (empty: no), when set.
     Flag(&'static str, &'static str),
     /// By value; others are reserved encodings.
     Values(&'static [(u64, &'static str)]),
@@ -71,6 +71,11 @@ impl Field {
         Self { quiet: true, ..self }
     }
 
+    /// The same bits, at which the hardware does not look, for what other fields say.
+    pub const fn idle(self) -> Self {
+        Self { meaning: Meaning::Ignored, ..self }.quiet()
+    }
+
     /// The bits in their word.
     pub const fn mask(&self) -> u64 {
         let ones = if self.bits >= 64 { u64::MAX } else { (1 << self.bits) - 1 };
@@ -100,6 +105,7 @@ impl Field {
     pub fn explain(&self, value: u64) -> String {
         match self.meaning {
             Meaning::Text(text) => text.into(),
+            Meaning::Flag("", _) if value == 0 => "no".into(),
             Meaning::Flag(clear, set) => if value == 0 { clear } else { set }.into(),
             Meaning::Values(values) => {
                 let known = values.iter().find(|(known, _)| *known == value);
@@ -109,7 +115,7 @@ impl Field {
             Meaning::With(explain) => explain(value),
             Meaning::Reserved if value == 0 => "must be zero".into(),
             Meaning::Reserved => "must be zero, and is not".into(),
-            Meaning::Ignored => "not looked at by the hardware".into(),
+            Meaning::Ignored => "not looked at".into(),
         }
     }
 
@@ -119,6 +125,11 @@ impl Field {
         let _ = if self.bits == 1 { write!(text, "{value}") } else { write!(text, "{value:#x}") };
         text
     }
+}
+
+/// `fields`, of which the hardware looks at those alone whose names `used` holds for.
+pub fn only(fields: &[Field], used: impl Fn(&str) -> bool) -> Vec<Field> {
+    fields.iter().map(|field| if used(field.name) { *field } else { field.idle() }).collect()
 }
 
 /// A number of bytes, in the largest unit that it is a whole number of.

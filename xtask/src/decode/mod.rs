@@ -7,6 +7,8 @@ pub mod intel_vtd;
 pub mod kind;
 pub mod print;
 pub mod smmu_v3;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Write, io::Read};
 

@@ -113,3 +113,8 @@ pub fn levels(start: u32) -> String {
 pub const fn start_level(input_bits: u32, granule_lg2: u32) -> u32 {
     4_u32.saturating_sub(input_bits.saturating_sub(granule_lg2).div_ceil(granule_lg2 - 3))
 }
+
+/// What faults do, and whether they are recorded.
+pub fn faults(what: &str, recorded: bool) -> String {
+    format!("{what} and are {}recorded", if recorded { "" } else { "not " })
+}

@@ -6,12 +6,12 @@ use arm_smmu_v3::spec::{
 };
 
 use super::attributes::{
-    CACHEABILITY, GRANULE0, GRANULE1, INPUT_SIZE, OUTPUT_SIZE, SHAREABILITY, granule0_lg2, levels,
+    CACHEABILITY, GRANULE0, GRANULE1, INPUT_SIZE, OUTPUT_SIZE, SHAREABILITY, faults, granule0_lg2, levels,
     start_level,
 };
 use crate::decode::{
     entry::{Entry, Verdict, list},
-    field::{Field, Meaning::*, field, reserved, spec},
+    field::{Field, Meaning::*, field, only, reserved, spec},
     kind::{Kind, Source},
 };
 
@@ -24,7 +24,7 @@ pub const CD: Kind = Kind {
     word_bits: 64,
     words: 8,
     levels: None,
-    fields: |_, _| FIELDS.to_vec(),
+    fields: |words, _| fields(words),
     verdict: |entry, _| verdict(entry),
 };
 
@@ -153,6 +153,18 @@ const FIELDS: &[Field] = &[
     reserved(7, 48, 16),
 ];
 
+/// The fields, those idle that V and EPD0, EPD1 leave without use (5.4.1.1).
+fn fields(words: &[u64]) -> Vec<Field> {
+    let word0 = W0::from(words.first().copied().unwrap_or_default());
+    only(FIELDS, |name| match name {
+        "V" => true,
+        _ if !word0.valid() => false,
+        "T0SZ" | "TG0" | "IR0" | "OR0" | "SH0" | "TTB0" => !word0.epd0(),
+        "T1SZ" | "TG1" | "IR1" | "OR1" | "SH1" | "TTB1" => !word0.epd1(),
+        _ => true,
+    })
+}
+
 /// Four memory attributes (DDI 0487, MAIR_EL1).
 fn mair(value: u64) -> String {
     let attribute = |value: u64| match value {
@@ -193,14 +205,12 @@ fn verdict(entry: &Entry<'_>) -> Verdict {
     } else {
         format!("the upper half by tables at {:#x}", entry.address("TTB1"))
     };
-    let faults = list(&[
-        match (entry.is("S"), entry.is("A")) {
-            (true, _) => "stall",
-            (false, true) => "abort",
-            (false, false) => "read as zero",
-        },
-        if entry.is("R") { "are recorded" } else { "are not recorded" },
-    ]);
+    let what = match (entry.is("S"), entry.is("A")) {
+        (true, _) => "stall",
+        (false, true) => "abort",
+        (false, false) => "read as zero",
+    };
+    let faults = faults(what, entry.is("R"));
     let does = list(&[&low, &high, &format!("ASID {}", entry.get("ASID"))]);
     rules(entry, Verdict::new(format!("{does}; faults {faults}")))
 }

@@ -7,11 +7,11 @@ use arm_smmu_v3::spec::{
 
 use super::attributes::{
     ALLOCATION_OVERRIDE, CACHEABILITY, GRANULE0, INPUT_SIZE, INSTRUCTION_OVERRIDE, MEMORY, OUTPUT_SIZE,
-    PRIVILEGE_OVERRIDE, SHAREABILITY, SHAREABILITY_OVERRIDE, granule0_lg2, levels,
+    PRIVILEGE_OVERRIDE, SHAREABILITY, SHAREABILITY_OVERRIDE, faults, granule0_lg2, levels,
 };
 use crate::decode::{
     entry::{Entry, Verdict, list, when},
-    field::{Field, Meaning::*, field, reserved, spec},
+    field::{Field, Meaning::*, field, only, reserved, spec},
     kind::{Kind, Source},
 };
 
@@ -24,7 +24,7 @@ pub const STE: Kind = Kind {
     word_bits: 64,
     words: 8,
     levels: None,
-    fields: |_, _| STE_FIELDS.to_vec(),
+    fields: |words, _| ste_fields(words),
     verdict: |entry, _| ste_verdict(entry),
 };
 
@@ -274,6 +274,24 @@ const L1STD_FIELDS: &[Field] = &[
     reserved(0, 56, 8),
 ];
 
+/// The fields, those idle that Config leaves without use (5.2).
+fn ste_fields(words: &[u64]) -> Vec<Field> {
+    let word0 = W0::from(words.first().copied().unwrap_or_default());
+    let config = word0.config().0;
+    only(STE_FIELDS, |name| match name {
+        "V" => true,
+        _ if !word0.valid() => false,
+        "Config" => true,
+        _ if config & 4 == 0 => false,
+        "S1PIE" | "S1MPAM" | "STRW" => config & 1 != 0,
+        "DPT_VMATCH" | "AssuredOnly" | "TL0" | "TL1" => config & 2 != 0,
+        "S2VMID" => config & 3 != 0,
+        _ if name.starts_with("S1") => config & 1 != 0,
+        _ if name.starts_with("S2") => config & 2 != 0,
+        _ => true,
+    })
+}
+
 /// The level at which stage 2 begins, by S2TG, S2SL0 and S2SL0_2 (DDI 0487, D8.2).
 fn start_level(granule_lg2: u32, sl0: u64) -> Option<u32> {
     match (granule_lg2, sl0) {
@@ -331,10 +349,7 @@ fn stage2(entry: &Entry<'_>) -> String {
         "stage 2 translates by tables at {:#x}, VMID {}, {shape}, {input_bits}-bit addresses; faults {}",
         entry.address("S2TTB"),
         entry.get("S2VMID"),
-        list(&[
-            if entry.is("S2S") { "stall" } else { "terminate" },
-            if entry.is("S2R") { "are recorded" } else { "are not recorded" },
-        ]),
+        faults(if entry.is("S2S") { "stall" } else { "terminate" }, entry.is("S2R")),
     )
 }
 
