@@ -1,0 +1,1 @@
+//! What the drivers write into memory and queues, decoded back: nothing in it is wrong.
