@@ -101,9 +101,9 @@ impl Decode {
                 Err(_) => others += 1,
             }
         }
-        ensure!(!texts.is_empty(), "none of {others} lines carries raw words of an SMMU or of VT-d");
+        ensure!(!texts.is_empty(), "no line carries raw words of an SMMU or of VT-d");
         if others > 0 {
-            texts.push(format!("{others} other lines carry no raw words.\n"));
+            texts.push(format!("Other lines, without raw words: {others}.\n"));
         }
         Ok(texts.join("\n"))
     }

@@ -41,7 +41,7 @@ pub fn ring(words: &[u64]) -> (String, Option<Raw>) {
     let Ok(record) = Record::read_from_bytes(&bytes) else { return (String::new(), None) };
     let at = record.iova().map_or_else(|| "no address".into(), |iova| format!("{iova:#x}"));
     let text = format!(
-        "Record of the fault ring (iommu-protocol, ring)\n  number {}, {} faults alike, time {} ns\n  {} at {at} by \
+        "Record of the fault ring (iommu-protocol, ring)\n  number {}, faults alike: {}, time {} ns\n  {} at {at} by \
          device {} (stream {:#x})\n  reason {:#x}: {}\n",
         record.sequence.wrapping_sub(1),
         record.count,

@@ -302,7 +302,7 @@ fn cap_verdict(entry: &Entry<'_>) -> Verdict {
     let domains = entry.get("ND");
     let pages = if entry.is("PSI") { "invalidation by page" } else { "invalidation by domain at the least" };
     let does = format!(
-        "{bits}-bit input addresses, second stage of {}, {} fault records, {pages}",
+        "{bits}-bit input addresses, second stage of {}, room for {} faults, {pages}",
         widths(entry.get("SAGAW")),
         entry.get("NFR") + 1
     );

@@ -484,7 +484,7 @@ fn cr0_verdict(entry: &Entry<'_>) -> Verdict {
     let events = if entry.is("EVENTQEN") { "events are queued" } else { "events are lost" };
     let trusted = when(
         entry.is("SMMUEN") && !entry.is("ATSCHK"),
-        "accesses that claim to be translated pass unchecked",
+        "where IDR0.ATS is 1, accesses that claim to be translated pass unchecked",
     );
     Verdict::new(list(&[smmu, commands, events, trusted]))
 }

@@ -177,7 +177,7 @@ const STE_FIELDS: &[Field] = &[
     spec!(2, W2, s2vmid, with_s2vmid, "S2VMID", With(|value| format!("VMID {value}"))),
     field(2, 16, 16, "IMPDEF", Text("the implementation's; zero without knowledge of it")).quiet(),
     spec!(2, W2, s2t0sz, with_s2t0sz, "S2T0SZ", INPUT_SIZE),
-    spec!(2, W2, s2sl0, with_s2sl0, "S2SL0", Text("start level, by granule")).section("D8.2"),
+    spec!(2, W2, s2sl0, with_s2sl0, "S2SL0", Text("start level, by granule")).section("DDI 0487 D8.2"),
     spec!(2, W2, s2ir0, with_s2ir0, "S2IR0", CACHEABILITY),
     spec!(2, W2, s2or0, with_s2or0, "S2OR0", CACHEABILITY),
     spec!(2, W2, s2sh0, with_s2sh0, "S2SH0", SHAREABILITY),
@@ -218,7 +218,7 @@ const STE_FIELDS: &[Field] = &[
     field(2, 62, 2, "DPT_VMATCH", Text("how the device permission table matches VMIDs")).quiet(),
     field(3, 0, 1, "S2NSW", Text("of Secure streams alone")).quiet(),
     field(3, 1, 1, "S2NSA", Text("of Secure streams alone")).quiet(),
-    field(3, 2, 1, "S2SL0_2", Text("bit 2 of S2SL0, with S2DS")).section("D8.2").quiet(),
+    field(3, 2, 1, "S2SL0_2", Text("bit 2 of S2SL0, with S2DS")).section("DDI 0487 D8.2").quiet(),
     field(
         3,
         3,
