@@ -6,6 +6,7 @@ use arm_smmu_v3::spec::{cd, commands, events, registers as smmu, ste};
 use intel_vtd::spec::{context, descriptors, faults, pasid, registers as vtd, root, second_stage};
 
 use super::{
+    entry::Entry,
     field::Field,
     kind::{self, Kind, Place},
 };
@@ -203,4 +204,45 @@ fn the_tables_of_vt_d_agree_with_the_drivers_types() {
     agrees("vtd-fsts", 0, 0, 0, |bits| vtd::FaultStatus::from(bits as u32));
     agrees("vtd-rtaddr", 0, 0, 0, vtd::RootAddress::from);
     agrees("vtd-iqercd", 0, 0, 0, vtd::QueueError::from);
+}
+
+#[test]
+fn every_reserved_bit_that_is_set_is_reported() {
+    let mut reported = 0;
+    layouts(|kind, fields| {
+        for field in fields.into_iter().filter(Field::is_reserved) {
+            // The layout is that of the same first word: reserved bits never choose one.
+            for bit in [field.lsb, field.lsb + field.bits - 1] {
+                let mut words = vec![0; kind.words];
+                words[field.word] = 1 << bit;
+                let entry = Entry { words: &words, fields: vec![field] };
+                let [wrong] = &entry.reserved(kind.word_bits)[..] else { panic!("{}: {field:?}", kind.name) };
+                assert!(wrong.contains(&field.place(kind.word_bits)), "{wrong}");
+                reported += 1;
+            }
+        }
+    });
+    assert!(reported > 1000);
+}
+
+#[test]
+fn reserved_bits_are_reported_in_entries_that_are_used_and_not_in_others() {
+    let wrong = |kind: &str, words: &[u64]| {
+        let kind = kind::find(kind).unwrap();
+        kind.entry(words, Place { level: 1, granule_lg2: 12 }).reserved(kind.word_bits).len()
+    };
+    for (kind, used, unused) in [
+        (
+            "smmu-ste",
+            [0b1101 | 1 << 56, 0, 0, 1 << 56, 0, 0, 0, 0],
+            [0b0001 | 1 << 56, 0, 0, 1 << 56, 0, 0, 0, 0],
+        ),
+        ("smmu-cd", [1 << 31, 1 << 56, 0, 0, 0, 1 << 63, 0, 0], [0, 1 << 56, 0, 0, 0, 1 << 63, 0, 0]),
+        ("vtd-pasid", [1 | 1 << 11, 1 << 16, 0, 0, 0, 0, 0, 0], [1 << 11, 1 << 16, 0, 0, 0, 0, 0, 0]),
+    ] {
+        assert_eq!(wrong(kind, &used), 2, "{kind}");
+        assert_eq!(wrong(kind, &unused), 0, "{kind}");
+    }
+    assert_eq!((wrong("vtd-context", &[0x11, 1 << 63]), wrong("vtd-context", &[0x10, 1 << 63])), (2, 0));
+    assert_eq!((wrong("vtd-root", &[3, 1]), wrong("vtd-scalable-root", &[3, 2])), (2, 1));
 }

@@ -7,6 +7,12 @@ use intel_vtd::spec::{
     registers::offset as vtd,
 };
 
+/// Of SMMU_GERRORN.
+const ACKNOWLEDGED: &str =
+    "This is GERRORN: what software has acknowledged; an error is active where GERROR differs.";
+/// Of a write to FSTS_REG.
+const CLEARED: &str = "This is written: what is 1 in PFO, AFO, APF, IQE, ICE and ITE is cleared.";
+
 /// The level of pages of 4 KiB.
 const LEAF_LEVEL: u8 = 1;
 /// The level of pages that a trace line tells by PS alone: they may be of level 3 too.
@@ -66,7 +72,9 @@ pub fn line(text: &str) -> Result<Vec<Raw>> {
             vec![table_entry(value("stage")?, value("level")?, value("pte")?)?]
         }
         "smmuv3_write_gerror" => vec![raw("smmu-gerror", &[value("GERROR")?])],
-        "smmuv3_write_gerrorn" => vec![raw("smmu-gerror", &[value("GERRORN")?])],
+        "smmuv3_write_gerrorn" => {
+            vec![Raw { note: ACKNOWLEDGED, ..raw("smmu-gerror", &[value("GERRORN")?]) }]
+        }
         "smmuv3_read_mmio" | "smmuv3_write_mmio" => vec![smmu_register(value("addr")?, value("val")?)?],
         _ => bail!("the event {name} carries no raw words that decode knows"),
     })
@@ -151,7 +159,8 @@ fn smmu_register(address: u64, value: u64) -> Result<Raw> {
         Ok(smmu::GERROR | smmu::GERRORN) => "smmu-gerror",
         _ => bail!("decode does not know the SMMU's register at {address:#x}"),
     };
-    Ok(raw(kind, &[value & u64::from(u32::MAX)]))
+    let note = if address == u64::from(smmu::GERRORN) { ACKNOWLEDGED } else { "" };
+    Ok(Raw { note, ..raw(kind, &[value & u64::from(u32::MAX)]) })
 }
 
 fn vtd_register(address: u64, size: u64, value: u64) -> Result<Raw> {
@@ -166,5 +175,6 @@ fn vtd_register(address: u64, size: u64, value: u64) -> Result<Raw> {
         _ => bail!("decode does not know VT-d's register at {address:#x}"),
     };
     let mask = if kind == "vtd-gcmd" || kind == "vtd-fsts" { u64::from(u32::MAX) } else { u64::MAX };
-    Ok(raw(kind, &[value & mask]))
+    let note = if kind == "vtd-fsts" { CLEARED } else { "" };
+    Ok(Raw { note, ..raw(kind, &[value & mask]) })
 }

@@ -271,5 +271,8 @@ fn leaf_verdict(entry: &Entry<'_>, place: Place, stage: Stage, covers: &str) -> 
     let memory = if stage == Stage::Two { entry.get("MemAttr") } else { 0 };
     Verdict::new(list(&[&does, unread]))
         .wrong_if(entry.get("SH") == 1, "SH 1 is a reserved encoding (D8.6)")
-        .wrong_if(matches!(memory, 4 | 8 | 12), format!("MemAttr {memory:#x} is a reserved encoding (D8.6)"))
+        .wrong_if(
+            matches!(memory, 4 | 8 | 12),
+            format!("MemAttr {memory:#x} is a reserved encoding, without STE.S2FWB (D8.6)"),
+        )
 }
