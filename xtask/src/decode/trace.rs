@@ -59,7 +59,7 @@ pub fn line(text: &str) -> Result<Vec<Raw>> {
     Ok(match name {
         "vtd_inv_desc" => vec![raw("vtd-descriptor", &[value("low")?, value("high")?])],
         "vtd_inv_desc_wait_write_fail" => vec![raw("vtd-descriptor", &[value("lo")?, value("hi")?])],
-        "vtd_frr_new" => vec![raw("vtd-fault", &[value("low")?, value("high")?])],
+        "vtd_frr_new" => vec![recorded(value("low")?, value("high")?)],
         "vtd_dmar_fault" => vec![fault(value("sid")?, value("fault")?, value("addr")?, value("write")?)],
         "vtd_iotlb_cc_hit" | "vtd_iotlb_cc_update" => vec![context(rest, value("low")?, value("high")?)],
         "vtd_replay_ce_valid" => vec![context(rest, value("lo")?, value("hi")?)],
@@ -103,6 +103,13 @@ fn find(name: &str, rest: &str, key: &str) -> Result<u64> {
         }
     }
     bail!("the line of {name} has no number behind '{key}': is it whole?")
+}
+
+/// A fault record that QEMU is about to write: it sets F after the line.
+fn recorded(low: u64, high: u64) -> Raw {
+    let word = FaultWord1::from(high);
+    let note = if word.fault() { "" } else { "QEMU prints the line before it sets F, which is set here." };
+    Raw { note, ..raw("vtd-fault", &[low, word.with_fault(true).into()]) }
 }
 
 /// The record that QEMU makes of a fault; it tells the parts.
