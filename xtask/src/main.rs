@@ -9,6 +9,7 @@ use xtask::{
     board::{self, Board},
     builder::{self, Kernel, Recipe, Runtime},
     check,
+    decode::Decode,
     fuzz::{Fuzz, Outcome},
     image, qemu, test,
     transcript::Verdict,
@@ -60,6 +61,8 @@ enum Command {
     BenchCompare,
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
+    /// Explains raw words of an IOMMU: entries, records, commands, registers. See docs/decode.md.
+    Decode(Decode),
     /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
     Fuzz {
         /// The target [default: all, one after the other].
@@ -275,6 +278,10 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::BenchCompare => Ok(status(bench::compare(&xtask::root())?)),
         Command::Check => Ok(status(check::check(&xtask::root())?)),
+        Command::Decode(decode) => {
+            print!("{}", decode.run()?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Fuzz { target, seconds, where_possible } => {
             let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
             Ok(status(match fuzz.run()? {
