@@ -16,6 +16,8 @@ mod check;
 mod children;
 mod compile;
 mod grants;
+mod names;
+mod outline;
 mod pci;
 mod roles;
 mod supervisors;
@@ -23,6 +25,7 @@ mod units;
 
 pub use check::check;
 pub use compile::compile;
+pub use outline::{Outline, OutlineClient, OutlineDevice, OutlineGrant, OutlineUnit};
 pub use units::UnitKind;
 
 /// The prefill file that the builder generates for the server.

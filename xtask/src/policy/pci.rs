@@ -93,14 +93,7 @@ pub(super) fn devices(context: &Context<'_>) -> Result<Vec<CheckedDevice>, Refus
 
 fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<CheckedDevice, Refusal> {
     let policy = context.policy;
-    let units = &policy.source.unit;
-    let unit = units.iter().position(|unit| unit.get_ref().name.get_ref() == device.unit.get_ref());
-    let Some(unit) = unit else {
-        return Err(policy.refuse(
-            &device.unit,
-            format!("there is no unit '{}'; add a [[unit]] of that name", device.unit.get_ref()),
-        ));
-    };
+    let unit = policy.unit_number(&device.unit)?;
     let Some((_, ecam)) = context.pci_host else {
         return Err(policy.refuse(&device.pci, "the policy names no 'pci_host', which a PCI device needs"));
     };
@@ -142,7 +135,8 @@ fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<Check
     })
 }
 
-fn requester(text: &str) -> Option<u16> {
+/// The requester id of `text`, BUS:DEVICE.FUNCTION.
+pub(super) fn requester(text: &str) -> Option<u16> {
     let field = |text: &str, digits: usize, most: u16| {
         let hexadecimal = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = hexadecimal.then(|| u16::from_str_radix(text, 16).ok())??;
@@ -190,14 +184,7 @@ pub(super) fn devices_of(
     let policy = context.policy;
     let mut own = vec![];
     for name in &client.devices {
-        let all = &policy.source.device;
-        let Some(found) = all.iter().position(|device| device.get_ref().name.get_ref() == name.get_ref())
-        else {
-            return Err(policy.refuse(
-                name,
-                format!("there is no device '{}'; add a [[device]] of that name", name.get_ref()),
-            ));
-        };
+        let found = policy.device_number(name)?;
         let stream = devices[found].stream;
         match taken[found].replace(index) {
             Some(owner) if owner == index => {
