@@ -38,7 +38,7 @@ const FRAME: i32 = 9;
 /// From a stream to its client's vertical piece.
 const TRUNK: i32 = 24;
 /// From there to the rights, their width, and on to the memory.
-const RIGHTS: (i32, i32, i32) = (10, 26, 20);
+const RIGHTS: (i32, i32, i32) = (22, 26, 30);
 /// The widest a column's boxes become, and the least.
 const WIDEST: i32 = 250;
 const NARROWEST: i32 = 112;
@@ -350,10 +350,10 @@ impl Layout<'_> {
         let mut bottom = rect.bottom();
         let pds = self.model.system.pds.iter().enumerate();
         for (child, _) in pds.filter(|(_, of)| of.parent.as_ref().is_some_and(|parent| parent.pd == pd)) {
-            bottom = self.place(child, depth + 1, bottom + GAP, column, placed);
+            bottom = self.place(child, depth + 1, bottom + ROW_GAP, column, placed);
         }
         if bottom > rect.bottom() {
-            bottom += GAP;
+            bottom += INDENT.1;
         }
         placed[index].rect.h = bottom - y;
         bottom
@@ -582,7 +582,8 @@ impl Layout<'_> {
         let used = if self.is_server(placed.pd) { CONTROL + PORT / 2 } else { 0 };
         let start = placed.rect.y + used + (placed.own - used - (count - 1) * PORT) / 2;
         let phase = if answers { 0 } else { PORT / 2 };
-        let snapped = start - (start - phase).rem_euclid(PORT) + if used > 0 { PORT } else { 0 };
+        // To the nearest of its column's heights.
+        let snapped = start + PORT / 2 - (start + PORT / 2 - phase).rem_euclid(PORT);
         (if answers { placed.rect.right() } else { placed.rect.x }, snapped + index * PORT)
     }
 

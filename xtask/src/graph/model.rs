@@ -179,17 +179,18 @@ fn trees(system: &System) -> Vec<Vec<usize>> {
     trees
 }
 
-/// Whether `tree` answers: it has the server or the PCI host, or it has no client and somebody calls it or only ever
+/// Whether `tree` answers: it has no client, and has the server or the PCI host, or somebody calls it or only ever
 /// signals it.
 fn answers(system: &System, outline: Option<&Outline>, tree: &[usize]) -> bool {
     let has = |pd: usize| tree.contains(&pd);
     let named = |outline: &Outline| has(outline.server) || outline.pci_host.is_some_and(has);
     let client = |outline: &Outline| outline.clients.iter().any(|client| has(client.pd));
-    if outline.is_some_and(named) {
-        return true;
-    }
+    // What a client's devices reach needs a row.
     if outline.is_some_and(client) {
         return false;
+    }
+    if outline.is_some_and(named) {
+        return true;
     }
     let ends = || system.channels.iter().flat_map(|channel| [0, 1].map(|own| (channel, own)));
     let mut from_outside =

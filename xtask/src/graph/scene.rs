@@ -129,15 +129,15 @@ pub enum Style {
 }
 
 impl Style {
-    /// Its font, size, and whether it is bold.
-    pub fn font(self) -> (Font, i32, bool) {
+    /// Its font and size.
+    pub fn font(self) -> (Font, i32) {
         match self {
-            Self::Title => (Font::Sans, 20, true),
-            Self::Heading => (Font::Sans, 14, true),
-            Self::Name => (Font::Mono, 13, true),
-            Self::Detail => (Font::Sans, 12, false),
-            Self::Warning => (Font::Sans, 12, true),
-            Self::Rights => (Font::Mono, 12, true),
+            Self::Title => (Font::Bold, 20),
+            Self::Heading => (Font::Bold, 14),
+            Self::Name => (Font::Mono, 13),
+            Self::Detail => (Font::Sans, 12),
+            Self::Warning => (Font::Bold, 12),
+            Self::Rights => (Font::Mono, 12),
         }
     }
 
@@ -148,22 +148,20 @@ impl Style {
 
     /// The width of `text`.
     pub fn width(self, text: &str) -> i32 {
-        let (font, size, bold) = self.font();
-        let width = text::width(text, font, size);
-        // Bold letters of DejaVu Sans are this much wider; those of a monospaced font are not.
-        if bold && font == Font::Sans { width * 9 / 8 + 1 } else { width }
+        let (font, size) = self.font();
+        text::width(text, font, size)
     }
 
     /// `text`, cut to `most` pixels.
     pub fn fit(self, text: &str, most: i32) -> String {
-        let (font, size, bold) = self.font();
-        text::fit(text, font, size, if bold && font == Font::Sans { (most - 1) * 8 / 9 } else { most })
+        let (font, size) = self.font();
+        text::fit(text, font, size, most)
     }
 
     /// `text` in lines of at most `most` pixels.
     pub fn wrap(self, text: &str, most: i32) -> Vec<String> {
-        let (font, size, bold) = self.font();
-        text::wrap(text, font, size, if bold && font == Font::Sans { (most - 1) * 8 / 9 } else { most })
+        let (font, size) = self.font();
+        text::wrap(text, font, size, most)
     }
 }
 

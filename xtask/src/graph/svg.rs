@@ -310,13 +310,14 @@ fn style_sheet() -> String {
         sheet += &format!(".{class}.end{{fill:{colour};stroke:none}}\n");
     }
     for of in STYLES {
-        let ((class, colour), (font, size, bold)) = (style(of), of.font());
-        let family = match font {
-            Font::Mono => "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace",
-            Font::Sans => "Helvetica,Arial,'DejaVu Sans',sans-serif",
+        let ((class, colour), (font, size)) = (style(of), of.font());
+        let face = match font {
+            Font::Mono => "bold {}px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace",
+            Font::Sans => "{}px Helvetica,Arial,'DejaVu Sans',sans-serif",
+            Font::Bold => "bold {}px Helvetica,Arial,'DejaVu Sans',sans-serif",
         };
-        let weight = if bold { ";font-weight:bold" } else { "" };
-        sheet += &format!("text.{class}{{fill:{colour};font-family:{family};font-size:{size}px{weight}}}\n");
+        let face = face.replace("{}", &size.to_string());
+        sheet += &format!("text.{class}{{fill:{colour};font:{face}}}\n");
     }
     sheet
 }

@@ -13,6 +13,8 @@ pub enum Font {
     Mono,
     /// For all else.
     Sans,
+    /// For what matters of that.
+    Bold,
 }
 
 /// The width of `text` in `font` at `size` pixels, rounded up. Wide enough for DejaVu, whose characters are wider
@@ -25,6 +27,7 @@ pub fn width(text: &str, font: Font, size: i32) -> i32 {
 /// The width of `letter` in thousandths of the size.
 fn permille(letter: char, font: Font) -> i32 {
     match (font, letter) {
+        (Font::Bold, _) => permille(letter, Font::Sans) * 9 / 8,
         (_, REPLACEMENT) => 1030,
         (Font::Mono, '!'..='~' | ' ' | 'é' | ELLIPSIS | '·' | '×') => 603,
         (Font::Sans, 'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | ' ' | '·' | '!') => 340,
@@ -119,7 +122,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_cut_fits(text in "\\PC{0,60}", most in 0..300i32, size in 8..20i32) {
-            for font in [Font::Mono, Font::Sans] {
+            for font in [Font::Mono, Font::Sans, Font::Bold] {
                 let cut = fit(&text, font, size, most);
                 prop_assert!(width(&cut, font, size) <= most, "{cut}");
             }
