@@ -261,6 +261,26 @@ fn a_device_of_nobody_stands_out_and_the_refusal_is_said() {
 }
 
 #[test]
+fn a_successor_reaches_what_its_predecessor_does_and_nothing_is_shared() {
+    let drawn = base(|system, policy| {
+        let map = "<map mr=\"edu1_notes\"";
+        let maps = format!(
+            "<map mr=\"edu0_dma\" vaddr=\"0x40000000\" /><map mr=\"edu0_constants\" vaddr=\"0x41000000\" />{map}"
+        );
+        let start = policy.find("[[client]]\npd = \"edu1_driver\"").unwrap();
+        let end = policy[start..].find("# A protection domain that may end").unwrap() + start;
+        let first = policy[..start].replacen("devices = [\"edu0\"]", "devices = [\"edu0\", \"edu1\"]", 1);
+        let own = first[first.find("[[client]]").unwrap()..].replace("edu0_faults", "edu1_faults");
+        let own =
+            own.replacen("pd = \"edu0_driver\"", "pd = \"edu1_driver\"\nsuccessor_of = \"edu0_driver\"", 1);
+        (system.replacen(map, &maps, 1), format!("{first}{own}{}", &policy[end..]))
+    });
+    assert_eq!(looks(&drawn.scene, "edu1"), [Look::Device, Look::LaterDevice]);
+    assert_eq!(looks(&drawn.scene, "edu0_dma"), [Look::Region, Look::Reference]);
+    assert!(!drawn.scene.labels.iter().any(|label| label.text.contains("several clients")));
+}
+
+#[test]
 fn names_that_are_not_there_are_refused_where_they_stand() {
     let read = |name: &str| fs::read_to_string(xtask::root().join(name)).unwrap();
     let refused = |from: &str, to: &str| {

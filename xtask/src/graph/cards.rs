@@ -113,14 +113,18 @@ impl Model<'_> {
         of.card(Look::UnownedDevice).warn("given to nobody").title(&self.device_title(of))
     }
 
-    /// The box of the unit's entry for device `number`.
-    pub fn stream_card(&self, number: usize, owned: bool) -> Card {
+    /// The box of the unit's entry for device `number`, which is `device` in its row, if it has one.
+    pub fn stream_card(&self, number: usize, device: Option<&Device>) -> Card {
         let of = &self.devices()[number];
         let unit = self.outline.map_or("", |outline| &outline.units[of.unit].name);
-        let card = Card::new(if owned { Look::Stream } else { Look::UnownedStream }, unit);
+        let look = match device {
+            Some(Device { after_claim: true, .. }) => Look::LaterStream,
+            Some(_) => Look::Stream,
+            None => Look::UnownedStream,
+        };
         let stream = of.stream.map_or("no stream".into(), |stream| format!("stream {stream:#x}"));
-        let card = card.detail(&stream).title(&format!("{stream} of {}", of.name));
-        if owned { card } else { card.warn("aborts") }
+        let card = Card::new(look, unit).detail(&stream).title(&format!("{stream} of {}", of.name));
+        if device.is_some() { card } else { card.warn("aborts") }
     }
 
     /// The box of unit `number`.

@@ -142,7 +142,10 @@ impl Layout<'_> {
             self.answering.w = widest(&mut model.answering.iter().copied());
         }
         let (_, tracks) = bus::tracks(&self.channel_buses(&HashMap::new()));
-        self.asking.x = self.answering.right() + 2 * LEAD + tracks as i32 * TRACK;
+        self.asking.x = match self.lines.is_empty() && model.answering.is_empty() {
+            true => MARGIN,
+            false => self.answering.right() + 2 * LEAD + tracks as i32 * TRACK,
+        };
         self.asking.w = widest(&mut model.asking.iter().map(|row| row.pd));
         self.memory = Column { x: self.asking.right(), w: 0 };
         let Some(outline) = model.outline else { return };
@@ -157,7 +160,7 @@ impl Layout<'_> {
             cards[2].extend(memory);
         }
         cards[0].extend(model.unowned.iter().map(|&device| model.unowned_device_card(device)));
-        cards[1].extend(model.unowned.iter().map(|&device| model.stream_card(device, false)));
+        cards[1].extend(model.unowned.iter().map(|&device| model.stream_card(device, None)));
         cards[1].extend((0..outline.units.len()).filter_map(|unit| model.unit_card(unit)));
         cards[2].extend(model.tables_card());
         let [devices, units, memory] =
@@ -177,7 +180,8 @@ impl Layout<'_> {
         if devices.is_empty() && granted {
             devices.push(model.no_device_card());
         }
-        let streams = row.devices.iter().map(|device| model.stream_card(device.number, true)).collect();
+        let streams =
+            row.devices.iter().map(|device| model.stream_card(device.number, Some(device))).collect();
         let memory = row.memory.iter().map(|entry| model.entry_card(entry, row.client)).collect();
         [devices, streams, memory]
     }
@@ -228,7 +232,9 @@ impl Layout<'_> {
         let pds = count(self.model.system.pds.len(), "protection domain");
         let hidden = count(self.model.hidden(), "memory region");
         let Some(outline) = self.model.outline else {
-            return format!("{pds}; no policy, so no IOMMU server. Not shown: {hidden}.");
+            return format!(
+                "{pds}; without a policy, no IOMMU is between devices and memory. Not shown: {hidden}."
+            );
         };
         format!(
             "{pds}, {}, {}; devices reach {}. Not shown: {hidden} that no device reaches.",
@@ -336,6 +342,26 @@ impl Layout<'_> {
         boxes
     }
 
+    /// Boxes for devices and beside them for their streams, from `y` on; a pair has one height.
+    fn pairs(&mut self, devices: &[Card], streams: &[Card], mut y: i32) -> (Vec<Rect>, Vec<Rect>) {
+        let (mut left, mut right) = (vec![], vec![]);
+        for (index, device) in devices.iter().enumerate() {
+            let stream = streams.get(index);
+            let h = stream.map_or(0, Card::height).max(device.height());
+            let (of, behind) = (self.devices, self.units);
+            let rect = Rect { x: of.x, y, w: of.w, h };
+            self.scene.shapes.push(device.at(rect));
+            left.push(rect);
+            if let Some(stream) = stream {
+                let rect = Rect { x: behind.x, y, w: behind.w, h };
+                self.scene.shapes.push(stream.at(rect));
+                right.push(rect);
+            }
+            y += h + GAP;
+        }
+        (left, right)
+    }
+
     /// Ports at several heights and to the left and right of `x`: one wire, and one for each more.
     fn join(&mut self, ports: Vec<Port>, x: i32, line: Line, title: &str) {
         Bus { ports, line, title: title.into() }.draw(x, &mut self.scene);
@@ -395,8 +421,7 @@ impl Layout<'_> {
             title: format!("what devices of {name} reach"),
             labels: vec![],
         });
-        let devices = self.stack(&devices, self.devices, top);
-        let streams = self.stack(&streams, self.units, top);
+        let (devices, streams) = self.pairs(&devices, &streams, top);
         let memory = self.stack(&memory, self.memory, top);
         let trunk = self.units.right() + TRUNK;
         let mut ys = vec![];
@@ -409,10 +434,12 @@ impl Layout<'_> {
                 self.wire(vec![(device.right(), y), (trunk, y)], dma, [false; 2], "no device, no DMA");
                 continue;
             };
-            let owns = format!("{name} has this device");
-            let at = |rect: &Rect| stream.y + rect.h / 2;
-            self.wire(vec![(placed.rect.right(), y), (device.x, y)], Line::Owns, [false, true], &owns);
-            self.wire(vec![(device.right(), y), (stream.x, at(device))], dma, [false, true], "every access");
+            let (owns, says) = match later {
+                true => (Line::NoDma, format!("{name} gets this device when it claims it")),
+                false => (Line::Owns, format!("{name} has this device")),
+            };
+            self.wire(vec![(placed.rect.right(), y), (device.x, y)], owns, [false, true], &says);
+            self.wire(vec![(device.right(), y), (stream.x, y)], dma, [false, true], "every access");
             self.wire(vec![(stream.right(), y), (trunk, y)], dma, [false; 2], "what the tables let through");
         }
         let first = ys.clone();
@@ -483,9 +510,8 @@ impl Layout<'_> {
             return top;
         }
         let devices: Vec<Card> = model.unowned.iter().map(|&of| model.unowned_device_card(of)).collect();
-        let streams: Vec<Card> = model.unowned.iter().map(|&of| model.stream_card(of, false)).collect();
-        let devices = self.stack(&devices, self.devices, top);
-        let streams = self.stack(&streams, self.units, top);
+        let streams: Vec<Card> = model.unowned.iter().map(|&of| model.stream_card(of, None)).collect();
+        let (devices, streams) = self.pairs(&devices, &streams, top);
         let bottom = devices.iter().chain(&streams).map(Rect::bottom).max().unwrap_or(top);
         for (device, stream) in devices.iter().zip(&streams) {
             let y = device.middle();

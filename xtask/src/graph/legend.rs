@@ -18,7 +18,7 @@ const ENTRIES: [(Sample, &str); 14] = [
     (Sample::Wire(Line::Read), "r: devices read"),
     (Sample::Wire(Line::Write), "w: devices write"),
     (Sample::Wire(Line::Dma), "DMA"),
-    (Sample::Wire(Line::NoDma), "no DMA as it is"),
+    (Sample::Wire(Line::NoDma), "no DMA for now"),
     (Sample::Wire(Line::SameShared), "one region, reached by several clients' devices"),
     (Sample::Wire(Line::Same), "one region"),
     (Sample::Wire(Line::Call), "calls"),

@@ -65,7 +65,7 @@ pub enum Look {
     Nobody,
     /// A device.
     Device,
-    /// A device that its successor gets.
+    /// A device that a successor gets.
     LaterDevice,
     /// A device that no client has.
     UnownedDevice,
@@ -73,6 +73,8 @@ pub enum Look {
     Unit,
     /// A unit's entry for a device.
     Stream,
+    /// The one of a device that a successor gets.
+    LaterStream,
     /// The one of a device that no client has.
     UnownedStream,
     /// Memory of the server.

@@ -221,6 +221,7 @@ fn look(look: Look) -> (&'static str, &'static str) {
         }
         Look::Unit => ("unit", "fill:#d3cae8;stroke:#5b4a8a;stroke-width:2"),
         Look::Stream => ("stream", "fill:#f7f5fc;stroke:#5b4a8a"),
+        Look::LaterStream => ("later-stream", "fill:#f7f5fc;stroke:#5b4a8a;stroke-dasharray:4 3"),
         Look::UnownedStream => ("stopped", "fill:#fbe3dc;stroke:#a3280b"),
         Look::Tables => ("tables", "fill:#e9e5f3;stroke:#5b4a8a"),
         Look::Region => ("region", "fill:#ffffff;stroke:#52606d;stroke-width:1.5"),
@@ -232,7 +233,7 @@ fn look(look: Look) -> (&'static str, &'static str) {
     }
 }
 
-const LOOKS: [Look; 19] = [
+const LOOKS: [Look; 20] = [
     Look::Strip,
     Look::Frame,
     Look::Parent,
@@ -244,6 +245,7 @@ const LOOKS: [Look; 19] = [
     Look::UnownedDevice,
     Look::Unit,
     Look::Stream,
+    Look::LaterStream,
     Look::UnownedStream,
     Look::Tables,
     Look::Region,
