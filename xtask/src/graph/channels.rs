@@ -1,5 +1,7 @@
 //! Channels as lines: what one protection domain has with many is one line with a branch for each.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::sdf::System;
 
 /// What goes along a channel in one direction.
@@ -53,7 +55,7 @@ impl Line {
 
 /// The hops of the channels of `system`, each once, in their order.
 pub fn hops(system: &System) -> Vec<Hop> {
-    let mut hops = vec![];
+    let (mut hops, mut seen) = (vec![], HashSet::new());
     for channel in &system.channels {
         for (own, other) in [(0, 1), (1, 0)] {
             let (from, to) = (&channel.ends[own], &channel.ends[other]);
@@ -61,7 +63,7 @@ pub fn hops(system: &System) -> Vec<Hop> {
             for (_, kind) in kinds.into_iter().filter(|(has, _)| *has) {
                 let hop = Hop { from: from.pd, to: to.pd, kind };
                 // One of a protection domain to itself has no two ends to draw.
-                if hop.from != hop.to && !hops.contains(&hop) {
+                if hop.from != hop.to && seen.insert(hop) {
                     hops.push(hop);
                 }
             }
@@ -73,28 +75,25 @@ pub fn hops(system: &System) -> Vec<Hop> {
 /// Lines that have each of `hops` once: as few as going for the largest first gives.
 pub fn lines(mut hops: Vec<Hop>) -> Vec<Line> {
     let mut lines: Vec<Line> = vec![];
-    while let Some(&Hop { kind, .. }) = hops.first() {
-        let candidates = hops.iter().flat_map(|hop| [(hop.kind, hop.to, true), (hop.kind, hop.from, false)]);
-        let count = |&(kind, hub, inwards): &(Kind, usize, bool)| {
-            let of = |hop: &&Hop| hop.kind == kind && hub == if inwards { hop.to } else { hop.from };
-            hops.iter().filter(of).count()
-        };
-        // The first of the largest: `max_by_key` takes the last.
-        let mut best = ((kind, 0, true), 0);
-        for candidate in candidates {
-            let size = count(&candidate);
-            if size > best.1 {
-                best = (candidate, size);
-            }
-        }
-        let (kind, hub, inwards) = best.0;
-        let own = |hop: &Hop| hop.kind == kind && hub == if inwards { hop.to } else { hop.from };
-        let others = hops.iter().filter(|hop| own(hop));
-        let others = others.map(|hop| if inwards { hop.from } else { hop.to }).collect();
-        hops.retain(|hop| !own(hop));
+    while let Some((kind, hub, inwards)) = largest(&hops) {
+        let (own, rest): (Vec<Hop>, Vec<Hop>) =
+            hops.iter().partition(|hop| hop.kind == kind && hub == if inwards { hop.to } else { hop.from });
+        let others = own.iter().map(|hop| if inwards { hop.from } else { hop.to }).collect();
         lines.push(Line { kind, hub: (hub, inwards), others, both: false });
+        hops = rest;
     }
     join_opposites(lines)
+}
+
+/// The hub that most of `hops` share, and whether they go to it: the first of equals.
+fn largest(hops: &[Hop]) -> Option<(Kind, usize, bool)> {
+    let ends = |hop: &Hop| [(hop.kind, hop.to, true), (hop.kind, hop.from, false)];
+    let mut counts: HashMap<(Kind, usize, bool), usize> = HashMap::new();
+    for end in hops.iter().flat_map(ends) {
+        *counts.entry(end).or_default() += 1;
+    }
+    let most = counts.values().max()?;
+    hops.iter().flat_map(ends).find(|end| counts.get(end) == Some(most))
 }
 
 /// Joins lines of one hop that are each other's way back.
