@@ -1,7 +1,7 @@
 //! `cargo xtask graph`: a picture (SVG) of a system and its policy, of who asks whom and which device reaches which
 //! memory.
 //!
-//! [`model`] says what is shown, [`cards`] what each box says, [`layout`] where it is, [`bus`] and [`channels`] how
+//! [`model`] says what is shown, [`cards`] what each box says, [`layout`] where it is (`head`, `rows` and `links` its parts), [`bus`] and [`channels`] how
 //! lines go, [`svg`] how all looks.
 
 use std::path::PathBuf;
@@ -17,9 +17,12 @@ use crate::{
 pub mod bus;
 pub mod cards;
 pub mod channels;
+mod head;
 pub mod layout;
 pub mod legend;
+mod links;
 pub mod model;
+mod rows;
 pub mod scene;
 pub mod svg;
 pub mod text;
