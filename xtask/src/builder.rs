@@ -140,10 +140,8 @@ pub fn describe_for_sel4(
     board: &Board,
     folders: Vec<PathBuf>,
 ) -> Result<Described, Refusal> {
-    let policy = policy.map(|source| Policy::parse(&source.name, &source.text)).transpose()?;
+    let (mut system, policy) = parse(system, policy, board, folders)?;
     let supervisors = policy.as_ref().map_or(vec![], Policy::supervisors);
-    let generated = generated(policy.is_some(), &supervisors);
-    let mut system = System::parse(&system.name, &system.text, &Files { folders, generated }, board.arch)?;
     sdf::check::check(&system, board)?;
     let mut clients = vec![];
     if let Some(policy) = policy {
@@ -152,6 +150,23 @@ pub fn describe_for_sel4(
         clients = policy.client_pds();
     }
     Ok(Described { system, clients, supervisors })
+}
+
+/// Reads a system description and its policy without the rules that take more than one element.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn parse(
+    system: &Source,
+    policy: Option<&Source>,
+    board: &Board,
+    folders: Vec<PathBuf>,
+) -> Result<(System, Option<Policy>), Refusal> {
+    let policy = policy.map(|source| Policy::parse(&source.name, &source.text)).transpose()?;
+    let supervisors = policy.as_ref().map_or(vec![], Policy::supervisors);
+    let generated = generated(policy.is_some(), &supervisors);
+    let system = System::parse(&system.name, &system.text, &Files { folders, generated }, board.arch)?;
+    Ok((system, policy))
 }
 
 /// The prefill files that the builder makes, of a system with a policy that has these supervisors.

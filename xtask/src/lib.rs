@@ -1,5 +1,5 @@
-//! What `cargo xtask` does: builds images from system.xml and policy.toml, runs them in QEMU, checks and fuzzes
-//! the tree.
+//! What `cargo xtask` does: builds images from system.xml and policy.toml, draws these, runs
+//! images in QEMU, checks and fuzzes the tree.
 
 pub mod arrows;
 pub mod bench;
@@ -9,6 +9,7 @@ pub mod builder;
 pub mod check;
 pub mod decode;
 pub mod fuzz;
+pub mod graph;
 pub mod image;
 pub mod policy;
 pub mod qemu;

@@ -11,7 +11,7 @@ use xtask::{
     check,
     decode::Decode,
     fuzz::{Fuzz, Outcome},
-    image, qemu, test,
+    graph, image, qemu, test,
     transcript::Verdict,
 };
 
@@ -63,6 +63,10 @@ enum Command {
     Check,
     /// Explains raw words of an IOMMU: entries, records, commands, registers. See docs/decode.md.
     Decode(Decode),
+    /// Draws who asks whom and which device reaches which memory, as SVG.
+    ///
+    /// What the image builder refuses is drawn, too, with the rule that it breaks; the command fails then.
+    Graph(Graph),
     /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
     Fuzz {
         /// The target [default: all, one after the other].
@@ -119,6 +123,39 @@ struct Image {
     /// Where the image goes [default: target/image/BOARD-CONFIG.bin, for seL4 target/sel4/BOARD-CONFIG-RUNTIME.img].
     #[arg(long)]
     output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[group(skip)]
+struct Graph {
+    /// The system description [default: the repository's system.xml].
+    #[arg(long)]
+    system: Option<PathBuf>,
+    /// The policy [default: the repository's policy.toml, with its system.xml].
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// The board, a folder of platform/boards.
+    #[arg(long, env = "BOARD", default_value = board::DEFAULT)]
+    board: String,
+    /// The file that the picture goes to [default: the standard output].
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+impl Graph {
+    /// The same with the files that are drawn, found as those of an image are.
+    fn of(self) -> graph::Graph {
+        let image = Image {
+            system: self.system,
+            policy: self.policy,
+            board: self.board,
+            config: Config { config: None },
+            programs: None,
+            output: None,
+        };
+        let Recipe { root, system, policy, board, .. } = image.recipe(Kernel::Embedded(None));
+        graph::Graph { root, system, policy, board, output: self.output }
+    }
 }
 
 #[derive(Args, Clone)]
@@ -282,6 +319,13 @@ fn run(command: Command) -> Result<ExitCode> {
             print!("{}", decode.run()?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Graph(graph) => match graph.of().run()? {
+            None => Ok(ExitCode::SUCCESS),
+            Some(refusal) => {
+                eprintln!("error: drawn, but the image builder refuses it: {refusal}");
+                Ok(ExitCode::FAILURE)
+            }
+        },
         Command::Fuzz { target, seconds, where_possible } => {
             let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
             Ok(status(match fuzz.run()? {

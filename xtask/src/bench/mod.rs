@@ -15,7 +15,7 @@ use crate::{
     transcript::Verdict,
 };
 
-mod clients;
+pub mod clients;
 mod compare;
 mod figures;
 mod marks;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The symbols that tell the server where its tables are.
-const TABLES_SYMBOLS: [&str; 3] = ["tables", "tables_bytes", "tables_paddr"];
+pub(super) const TABLES_SYMBOLS: [&str; 3] = ["tables", "tables_bytes", "tables_paddr"];
 
 /// What the checks look at.
 pub(super) struct Context<'a> {

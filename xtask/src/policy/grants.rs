@@ -4,7 +4,7 @@ use iommu_server::policy::{MAX_REGIONS, RIGHT_READ, RIGHT_WRITE};
 use toml::Spanned;
 
 use super::{
-    CheckedGrant, Client, Grant,
+    CheckedGrant, Client, Grant, Policy,
     check::{Context, find_region},
 };
 use crate::{
@@ -65,12 +65,7 @@ fn grant(context: &Context<'_>, spanned: &Spanned<Grant>, pd: usize) -> Result<C
             None => refuse(format!("is not mapped by '{}'; map it, or remove the grant", client.name)),
         };
     };
-    let rights = match wanted.get_ref().as_str() {
-        "r" => RIGHT_READ,
-        "w" => RIGHT_WRITE,
-        "rw" => RIGHT_READ | RIGHT_WRITE,
-        other => return Err(policy.refuse(wanted, format!("rights '{other}'; they are 'r', 'w' or 'rw'"))),
-    };
+    let rights = rights(policy, wanted)?;
     if rights & RIGHT_WRITE != 0 && !map.perms.write {
         return Err(policy.refuse(
             wanted,
@@ -78,6 +73,16 @@ fn grant(context: &Context<'_>, spanned: &Spanned<Grant>, pd: usize) -> Result<C
         ));
     }
     Ok(CheckedGrant { region, number: number(context, name, region)?, rights })
+}
+
+/// The rights `wanted`, as the blob has them.
+pub(super) fn rights(policy: &Policy, wanted: &Spanned<String>) -> Result<u8, Refusal> {
+    match wanted.get_ref().as_str() {
+        "r" => Ok(RIGHT_READ),
+        "w" => Ok(RIGHT_WRITE),
+        "rw" => Ok(RIGHT_READ | RIGHT_WRITE),
+        other => Err(policy.refuse(wanted, format!("rights '{other}'; they are 'r', 'w' or 'rw'"))),
+    }
 }
 
 /// Finds the number of the server's symbol that holds the region's physical address.

@@ -17,6 +17,8 @@ mod children;
 mod compile;
 mod grants;
 mod interrupts;
+mod names;
+mod outline;
 mod pci;
 mod roles;
 mod supervisors;
@@ -25,6 +27,7 @@ mod units;
 pub use check::check;
 pub use compile::compile;
 pub use interrupts::FaultMessage;
+pub use outline::{Outline, OutlineClient, OutlineDevice, OutlineGrant, OutlineUnit};
 pub(crate) use pci::requester;
 pub use units::UnitKind;
 

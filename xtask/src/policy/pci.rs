@@ -93,14 +93,7 @@ pub(super) fn devices(context: &Context<'_>) -> Result<Vec<CheckedDevice>, Refus
 
 fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<CheckedDevice, Refusal> {
     let policy = context.policy;
-    let units = &policy.source.unit;
-    let unit = units.iter().position(|unit| unit.get_ref().name.get_ref() == device.unit.get_ref());
-    let Some(unit) = unit else {
-        return Err(policy.refuse(
-            &device.unit,
-            format!("there is no unit '{}'; add a [[unit]] of that name", device.unit.get_ref()),
-        ));
-    };
+    let unit = policy.unit_number(&device.unit)?;
     let Some((_, ecam)) = context.pci_host else {
         return Err(policy.refuse(&device.pci, "the policy names no 'pci_host', which a PCI device needs"));
     };
@@ -191,14 +184,7 @@ pub(super) fn devices_of(
     let policy = context.policy;
     let mut own = vec![];
     for name in &client.devices {
-        let all = &policy.source.device;
-        let Some(found) = all.iter().position(|device| device.get_ref().name.get_ref() == name.get_ref())
-        else {
-            return Err(policy.refuse(
-                name,
-                format!("there is no device '{}'; add a [[device]] of that name", name.get_ref()),
-            ));
-        };
+        let found = policy.device_number(name)?;
         let stream = devices[found].stream;
         match taken[found].replace(index) {
             Some(owner) if owner == index => {

@@ -73,14 +73,7 @@ pub(super) fn receivers(context: &Context<'_>, clients: &mut [CheckedClient]) ->
     for (number, client) in policy.source.client.iter().enumerate() {
         let client = client.get_ref();
         for (place, name) in client.fault_devices.iter().enumerate() {
-            let all = &policy.source.device;
-            let found = all.iter().position(|device| device.get_ref().name.get_ref() == name.get_ref());
-            let Some(found) = found else {
-                return Err(policy.refuse(
-                    name,
-                    format!("there is no device '{}'; add a [[device]] of that name", name.get_ref()),
-                ));
-            };
+            let found = policy.device_number(name)?;
             if client.fault_ring.is_none() {
                 return Err(policy.refuse(
                     name,

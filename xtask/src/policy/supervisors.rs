@@ -46,7 +46,7 @@ pub(super) fn check(context: &Context<'_>, clients: &[CheckedClient]) -> Result<
         }
         let mut own = vec![];
         for client in supervisor.clients.get_ref() {
-            let Some(number) = number(context, client) else { return Err(unknown(context, client)) };
+            let number = number(context, client)?;
             if checked.iter().any(|(_, others)| others.contains(&number)) || own.contains(&number) {
                 return Err(policy.refuse(
                     client,
@@ -74,7 +74,7 @@ pub(super) fn successors(
     for (index, client) in sources.iter().enumerate() {
         let client = client.get_ref();
         let Some(name) = &client.successor_of else { continue };
-        let Some(number) = number(context, name) else { return Err(unknown(context, name)) };
+        let number = number(context, name)?;
         let of = sources[usize::from(number)].get_ref();
         let refuse = |rule: String| Err(policy.refuse(name, rule));
         if of.successor_of.is_some() {
@@ -124,15 +124,12 @@ pub(super) fn with_successor(context: &Context<'_>, pd: usize) -> Vec<usize> {
     [pd].into_iter().chain(successor).collect()
 }
 
-/// The number of the client whose protection domain is `name`.
-fn number(context: &Context<'_>, name: &Spanned<String>) -> Option<u8> {
-    let clients = &context.policy.source.client;
-    let found = clients.iter().position(|client| client.get_ref().pd.get_ref() == name.get_ref());
-    found.and_then(|number| u8::try_from(number).ok())
-}
-
-fn unknown(context: &Context<'_>, name: &Spanned<String>) -> Refusal {
-    context
-        .policy
-        .refuse(name, format!("there is no client '{}'; add a [[client]] with that pd", name.get_ref()))
+/// The number of the client whose protection domain is `name`; the blob has no room for more.
+fn number(context: &Context<'_>, name: &Spanned<String>) -> Result<u8, Refusal> {
+    let found = context.policy.client_number(name)?;
+    u8::try_from(found).map_err(|_| {
+        context
+            .policy
+            .refuse(name, format!("'{}' is client number {found}; there are too many", name.get_ref()))
+    })
 }

@@ -182,7 +182,7 @@ fn vt_d_in_either_mode() {
         let bench = vtd_model::Bench::new(kind.clone());
         let (regs, mut memory, clock) = bench.ports();
         let mut carver = Carver::new(PhysAddr(kind.table_base), kind.table_bytes);
-        let config = intel_vtd::Config { streams: &[STREAM], record_unknown: true };
+        let config = intel_vtd::Config { streams: &[STREAM], record_unknown: true, fault_message: None };
         let mut unit = IntelVtd::bring_up(regs, &mut memory, &clock, &mut carver, &config).expect("bring-up");
         let (mut regs, _, _) = bench.ports();
         let scalable = kind.scalable;
