@@ -52,6 +52,16 @@ pub(super) fn timer_line(context: &Context<'_>) -> Result<Option<u32>, Refusal> 
             server.name
         )));
     }
+    let region = map.map(|map| map.region);
+    let other = region.and_then(|region| {
+        system.maps_of(region).find(|(pd, map)| pd.name != server.name && map.perms.write)
+    });
+    if let Some((pd, map)) = other {
+        return Err(map.place.refuse(format!(
+            "'{}' must not write the registers of the server's timer; map them with perms=\"r\" or not at all",
+            pd.name
+        )));
+    }
     match timer.source {
         IrqSource::IoApic { ioapic: 0, pin, edge: true, .. } if pin < 32 => Ok(Some(pin as u32)),
         _ => Err(timer.place.refuse(
