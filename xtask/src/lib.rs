@@ -7,6 +7,7 @@ pub mod board;
 pub mod build;
 pub mod builder;
 pub mod check;
+pub mod dmar;
 pub mod fuzz;
 pub mod image;
 pub mod policy;

@@ -8,7 +8,7 @@ use xtask::{
     bench,
     board::{self, Board},
     builder::{self, Kernel, Recipe, Runtime},
-    check,
+    check, dmar,
     fuzz::{Fuzz, Outcome},
     image, qemu, test,
     transcript::Verdict,
@@ -60,6 +60,8 @@ enum Command {
     BenchCompare,
     /// Checks format, lints, documentation, dependencies and where unsafe code is.
     Check,
+    /// Makes a board's dmar.toml of its ACPI DMAR table, and says what goes where: see docs/dmar.md.
+    Dmar(dmar::Command),
     /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
     Fuzz {
         /// The target [default: all, one after the other].
@@ -258,6 +260,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::BenchCompare => Ok(status(bench::compare(&xtask::root())?)),
         Command::Check => Ok(status(check::check(&xtask::root())?)),
+        Command::Dmar(command) => command.run(&xtask::root()).map(|()| ExitCode::SUCCESS),
         Command::Fuzz { target, seconds, where_possible } => {
             let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
             Ok(status(match fuzz.run()? {
