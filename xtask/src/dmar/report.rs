@@ -2,7 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{Behind, Dmar, Function, Table, behind::Holds};
+use iommu_server::policy::MAX_UNITS;
+
+use super::{
+    Behind, Dmar, Function, Table,
+    behind::{Holds, SEGMENT},
+};
 use crate::board::Interval;
 
 /// The report on `table`, for the policy's `devices`: names and functions. With the board's RAM, also what of it is not free.
@@ -50,25 +55,25 @@ fn unit(text: &mut String, dmar: &Dmar, index: usize) -> std::fmt::Result {
     let unit = &dmar.units[index];
     let (base, bytes) = (unit.registers, unit.bytes);
     writeln!(text, "\nunit {index}: registers at {base:#x}, {bytes:#x} bytes, segment {}", unit.segment)?;
-    if unit.segment != super::behind::SEGMENT {
+    // Its number in a policy that has all that it can have, in the table's order.
+    let number = dmar.units[..index].iter().filter(|unit| unit.segment == SEGMENT).count();
+    if unit.segment != SEGMENT {
         writeln!(text, "  no device of a policy is in this segment: leave the unit out")?;
+    } else if number >= MAX_UNITS {
+        writeln!(
+            text,
+            "  the server holds {MAX_UNITS} units: leave out those that no device of yours is behind"
+        )?;
     } else {
-        writeln!(text, "  system.xml, with the others' names and numbers as they are there:")?;
         writeln!(
             text,
-            "    <memory_region name=\"vtd{index}_registers\" size=\"{bytes:#x}\" phys_addr=\"{base:#x}\" />"
+            "  system.xml, with the server's map for unit number {number} of policy.toml:\n    \
+             <memory_region name=\"vtd{number}_registers\" size=\"{bytes:#x}\" phys_addr=\"{base:#x}\" />\n    \
+             <map mr=\"vtd{number}_registers\" vaddr=\"...\" perms=\"rw\" cached=\"false\" \
+             setvar_vaddr=\"unit_registers_{number}\" setvar_size=\"unit_registers_bytes_{number}\" />\n  \
+             policy.toml:\n    [[unit]]\n    name = \"vtd{number}\"\n    kind = \"intel-vtd\"\n    \
+             registers = \"vtd{number}_registers\""
         )?;
-        writeln!(text, "    and in the server, as it is unit number {index} of policy.toml:")?;
-        writeln!(
-            text,
-            "    <map mr=\"vtd{index}_registers\" vaddr=\"...\" perms=\"rw\" cached=\"false\" \
-             setvar_vaddr=\"unit_registers_{index}\" setvar_size=\"unit_registers_bytes_{index}\" />"
-        )?;
-        writeln!(text, "  policy.toml:")?;
-        writeln!(text, "    [[unit]]")?;
-        writeln!(text, "    name = \"vtd{index}\"")?;
-        writeln!(text, "    kind = \"intel-vtd\"")?;
-        writeln!(text, "    registers = \"vtd{index}_registers\"")?;
     }
     for scope in &unit.scopes {
         writeln!(text, "  behind it: {scope}")?;
