@@ -7,10 +7,11 @@ use serde::Deserialize;
 use xtask::{
     board::{self, Board},
     builder::{Source, describe},
+    dmar::Dmar,
 };
 
 /// How many files there are: one that is not found is not run.
-const CASES: usize = 249;
+const CASES: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,11 +37,15 @@ fn board() -> Board {
     Board::read(&xtask::root(), board::DEFAULT).unwrap()
 }
 
-/// What the builder says to `system` and `policy`.
-fn says(system: String, policy: String) -> Result<(), String> {
+/// What the builder says to `system` and `policy`, on a board with this dmar.toml, if any.
+fn says(system: String, policy: String, dmar: Option<String>) -> Result<(), String> {
     let system = Source { name: "system.xml".into(), text: system };
     let policy = Source { name: "policy.toml".into(), text: policy };
-    match describe(&system, Some(&policy), &board(), vec!["tests/refusals/base".into()]) {
+    let mut board = board();
+    if let Some(text) = dmar {
+        board.dmar = Some(Dmar::parse("dmar.toml", &text).map_err(|refusal| refusal.to_string())?);
+    }
+    match describe(&system, Some(&policy), &board, vec!["tests/refusals/base".into()]) {
         Ok(_) => Ok(()),
         Err(refusal) => Err(refusal.to_string()),
     }
@@ -48,11 +53,12 @@ fn says(system: String, policy: String) -> Result<(), String> {
 
 fn run(path: &Path) -> Result<(), String> {
     let case: Case = toml::from_str(&fs::read_to_string(path).unwrap()).map_err(|error| error.to_string())?;
-    let (mut system, mut policy) = (base("system.xml"), base("policy.toml"));
+    let (mut system, mut policy, mut dmar) = (base("system.xml"), base("policy.toml"), None);
     for edit in case.edit {
         let text = match &*edit.file {
             "system.xml" => &mut system,
             "policy.toml" => &mut policy,
+            "dmar.toml" => dmar.get_or_insert_with(String::new),
             other => return Err(format!("no file '{other}'")),
         };
         *text = match edit.from {
@@ -61,7 +67,7 @@ fn run(path: &Path) -> Result<(), String> {
             Some(from) => return Err(format!("'{from}' does not occur once")),
         };
     }
-    match says(system, policy) {
+    match says(system, policy, dmar) {
         Err(refusal) if refusal == case.refusal => Ok(()),
         Err(refusal) => Err(format!("expected: {}\n   found: {refusal}", case.refusal)),
         Ok(()) => Err("nothing was refused".into()),
@@ -70,7 +76,7 @@ fn run(path: &Path) -> Result<(), String> {
 
 #[test]
 fn the_base_is_good() {
-    says(base("system.xml"), base("policy.toml")).unwrap();
+    says(base("system.xml"), base("policy.toml"), None).unwrap();
 }
 
 #[test]

@@ -128,7 +128,28 @@ fn join(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::*;
+
+    #[test]
+    fn the_server_holds_so_many_ranges() {
+        let policy = Policy::parse("policy.toml", "server = \"pd\"").unwrap();
+        let device = |count: usize| CheckedDevice {
+            unit: 0,
+            requester: 0,
+            stream: 0,
+            bars: vec![],
+            number: 0,
+            reserved: vec![(0, 1); count],
+            max_faults_per_second: 1,
+            receiver: None,
+        };
+        let devices = |last| {
+            [vec![device(MAX_RESERVED); MAX_RESERVED_RANGES / MAX_RESERVED], vec![device(last)]].concat()
+        };
+        assert!(total(&policy, &devices(0)).is_ok());
+        let refusal = total(&policy, &devices(1)).unwrap_err().to_string();
+        assert!(refusal.starts_with("policy.toml:1:10: 33 reserved ranges with those"), "{refusal}");
+    }
 
     #[test]
     fn ranges_that_meet_or_touch_are_one() {
