@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::dmar::Dmar;
+
 /// The board that is built for when none is named.
 pub const DEFAULT: &str = "qemu_virt_aarch64";
 
@@ -86,6 +88,9 @@ pub struct Board {
     pub pci: Pci,
     /// How QEMU emulates it.
     pub qemu: Qemu,
+    /// What its firmware says of VT-d units: the board's dmar.toml, if it has one.
+    #[serde(skip)]
+    pub dmar: Option<Dmar>,
 }
 
 /// A board's physical memory.
@@ -159,12 +164,13 @@ impl Board {
         let path = Self::folder(root, name).join("board.toml");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("there is no board '{name}': cannot read {}", path.display()))?;
-        let board: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let mut board: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
         ensure!(
             board.memory.ram.holds(board.memory.kernel),
             "{}: the kernel's memory must lie in RAM",
             path.display()
         );
+        board.dmar = Dmar::of_board(root, name)?;
         Ok(board)
     }
 

@@ -8,6 +8,7 @@ pub mod build;
 pub mod builder;
 pub mod check;
 pub mod decode;
+pub mod dmar;
 pub mod fuzz;
 pub mod graph;
 pub mod image;

@@ -10,6 +10,7 @@ use xtask::{
     builder::{self, Kernel, Recipe, Runtime},
     check,
     decode::Decode,
+    dmar,
     fuzz::{Fuzz, Outcome},
     graph, image, qemu, test,
     transcript::Verdict,
@@ -67,6 +68,8 @@ enum Command {
     ///
     /// What the image builder refuses is drawn, too, with the rule that it breaks; the command fails then.
     Graph(Graph),
+    /// Makes a board's dmar.toml of its ACPI DMAR table, and says what goes where: see docs/dmar.md.
+    Dmar(dmar::Command),
     /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
     Fuzz {
         /// The target [default: all, one after the other].
@@ -326,6 +329,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 Ok(ExitCode::FAILURE)
             }
         },
+        Command::Dmar(command) => command.run(&xtask::root()).map(|()| ExitCode::SUCCESS),
         Command::Fuzz { target, seconds, where_possible } => {
             let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
             Ok(status(match fuzz.run()? {

@@ -9,6 +9,7 @@ use pci_host::policy::{BarEntry, FunctionEntry, PciPolicy};
 use xtask::{
     board::{self, Board},
     builder::{Source, describe, describe_for_sel4},
+    dmar::Dmar,
     sdf::System,
 };
 use zerocopy::IntoBytes;
@@ -341,4 +342,96 @@ fn what_the_server_does_not_hold_is_refused() {
         read(&system, &policy).unwrap_err(),
         "policy.toml:4:10: 129 grants, but the server holds 128; remove some"
     );
+}
+
+/// What is reserved in the server's blob, of the base system on a board with this dmar.toml: devices and ranges.
+fn reserved_on(dmar: &str, policy: &str) -> Result<Vec<(u8, u64, u64)>, String> {
+    let mut board = Board::read(&xtask::root(), board::DEFAULT).unwrap();
+    board.dmar = Some(Dmar::parse("dmar.toml", dmar).unwrap());
+    let system = Source { name: "system.xml".into(), text: base("system.xml") };
+    let policy = Source { name: "policy.toml".into(), text: policy.into() };
+    let described =
+        describe(&system, Some(&policy), &board, vec![]).map_err(|refusal| refusal.to_string())?;
+    let words = blob(&described.system, "iommu_policy");
+    let policy = Policy::parse(words.as_bytes()).unwrap();
+    Ok(policy.reserved.iter().map(|of| (of.device, of.first, of.last)).collect())
+}
+
+/// A board whose firmware reserves memory for 00:02.0 and 00:03.0, both behind the unit of the base system.
+const RESERVING: &str = r#"
+address_bits = 39
+unit = [{ registers = 0x9050000, bytes = 0x1000, segment = 0, include_pci_all = true }]
+
+[[reserved]]
+first = 0x40001000
+last = 0x40002fff
+segment = 0
+scope = [{ kind = "endpoint", bus = 0, path = ["02.0"] }, { kind = "endpoint", bus = 0, path = ["03.0"] }]
+
+[[reserved]]
+first = 0x40003000
+last = 0x40003fff
+segment = 0
+scope = [{ kind = "endpoint", bus = 0, path = ["02.0"] }]
+
+[[reserved]]
+first = 0x50000000
+last = 0x50000fff
+segment = 1
+scope = [{ kind = "endpoint", bus = 0, path = ["02.0"] }]
+"#;
+
+#[test]
+fn what_firmware_reserves_for_a_device_reaches_the_server() {
+    let policy = base("policy.toml");
+    let found = reserved_on(RESERVING, &policy).unwrap();
+    assert_eq!(found, [(0, 0x4000_1000, 0x4000_3fff), (1, 0x4000_1000, 0x4000_2fff)]);
+
+    // What the policy reserves stays, joined with what it meets.
+    let own = policy.replacen(
+        "pci = \"00:02.0\"\n",
+        "pci = \"00:02.0\"\nreserved = [[0x10, 0x1f], [0x40003800, 0x40004fff]]\n",
+        1,
+    );
+    assert_ne!(own, policy);
+    let found = reserved_on(RESERVING, &own).unwrap();
+    assert_eq!(found, [(0, 0x10, 0x1f), (0, 0x4000_1000, 0x4000_4fff), (1, 0x4000_1000, 0x4000_2fff)]);
+}
+
+#[test]
+fn a_device_that_may_be_behind_its_unit_is_the_policys_to_place() {
+    let units = r#"
+address_bits = 39
+[[unit]]
+registers = 0x9050000
+bytes = 0x1000
+segment = 0
+include_pci_all = false
+scope = [{ kind = "bridge", bus = 0, path = ["1c.0"] }]
+[[unit]]
+registers = 0xfed90000
+bytes = 0x1000
+segment = 0
+include_pci_all = true
+"#;
+    // Bus 0 is known to be behind no bridge.
+    let refusal = reserved_on(units, &base("policy.toml")).unwrap_err();
+    assert!(refusal.contains("00:02.0 is behind the unit at 0xfed90000"), "{refusal}");
+    let system = base("system.xml").replace(
+        "size=\"0x100000\" phys_addr=\"0x4010000000\"",
+        "size=\"0x200000\" phys_addr=\"0x4010000000\"",
+    );
+    assert_ne!(system, base("system.xml"));
+    let policy = base("policy.toml").replace("pci = \"00:0", "pci = \"01:0");
+    let on = |text: &str| {
+        let mut board = Board::read(&xtask::root(), board::DEFAULT).unwrap();
+        board.dmar = Some(Dmar::parse("dmar.toml", text).unwrap());
+        let system = Source { name: "system.xml".into(), text: system.clone() };
+        let policy = Source { name: "policy.toml".into(), text: policy.clone() };
+        describe(&system, Some(&policy), &board, vec![]).map(drop).map_err(|refusal| refusal.to_string())
+    };
+    on(units).unwrap();
+    on(&units.replace("path = [\"1c.0\"]", "path = [\"1c.0\"], buses = [1, 1]")).unwrap();
+    let refusal = on(&units.replace("path = [\"1c.0\"]", "path = [\"1c.0\"], buses = [2, 2]")).unwrap_err();
+    assert!(refusal.contains("01:02.0 is behind the unit at 0xfed90000"), "{refusal}");
 }

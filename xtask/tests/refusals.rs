@@ -7,10 +7,11 @@ use serde::Deserialize;
 use xtask::{
     board::{self, Board},
     builder::{Source, describe, describe_for_sel4},
+    dmar::Dmar,
 };
 
 /// How many files there are: one that is not found is not run.
-const CASES: usize = 286;
+const CASES: usize = 293;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,11 +53,15 @@ impl Base {
     }
 }
 
-/// What the builder says to `system` and `policy` for the board of `base`.
-fn says(base: Base, system: String, policy: String) -> Result<(), String> {
+/// What the builder says to `system` and `policy` for the board of `base`, with this dmar.toml, if any.
+fn says(base: Base, system: String, policy: String, dmar: Option<String>) -> Result<(), String> {
     let system = Source { name: "system.xml".into(), text: system };
     let policy = Source { name: "policy.toml".into(), text: policy };
-    let board = Board::read(&xtask::root(), base.board).unwrap();
+    let mut board = Board::read(&xtask::root(), base.board).unwrap();
+    board.dmar = match dmar {
+        Some(text) => Some(Dmar::parse("dmar.toml", &text).map_err(|refusal| refusal.to_string())?),
+        None => board.dmar,
+    };
     let describe = if base.embedded { describe } else { describe_for_sel4 };
     match describe(&system, Some(&policy), &board, vec![base.folder.into()]) {
         Ok(_) => Ok(()),
@@ -66,11 +71,12 @@ fn says(base: Base, system: String, policy: String) -> Result<(), String> {
 
 fn run(base: Base, path: &Path) -> Result<(), String> {
     let case: Case = toml::from_str(&fs::read_to_string(path).unwrap()).map_err(|error| error.to_string())?;
-    let (mut system, mut policy) = (base.read("system.xml"), base.read("policy.toml"));
+    let (mut system, mut policy, mut dmar) = (base.read("system.xml"), base.read("policy.toml"), None);
     for edit in case.edit {
         let text = match &*edit.file {
             "system.xml" => &mut system,
             "policy.toml" => &mut policy,
+            "dmar.toml" => dmar.get_or_insert_with(String::new),
             other => return Err(format!("no file '{other}'")),
         };
         *text = match edit.from {
@@ -79,7 +85,7 @@ fn run(base: Base, path: &Path) -> Result<(), String> {
             Some(from) => return Err(format!("'{from}' does not occur once")),
         };
     }
-    match says(base, system, policy) {
+    match says(base, system, policy, dmar) {
         Err(refusal) if refusal == case.refusal => Ok(()),
         Err(refusal) => Err(format!("expected: {}\n   found: {refusal}", case.refusal)),
         Ok(()) => Err("nothing was refused".into()),
@@ -89,7 +95,7 @@ fn run(base: Base, path: &Path) -> Result<(), String> {
 #[test]
 fn the_bases_are_good() {
     for base in [BASE, X86, X86_EMBEDDED] {
-        says(base, base.read("system.xml"), base.read("policy.toml")).unwrap();
+        says(base, base.read("system.xml"), base.read("policy.toml"), None).unwrap();
     }
 }
 

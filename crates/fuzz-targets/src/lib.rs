@@ -6,6 +6,7 @@
 
 mod builder;
 mod client;
+mod dmar;
 mod input;
 mod pci;
 mod policy;
@@ -25,9 +26,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "builder", run: builder::run },
     Target { name: "client", run: client::run },
+    Target { name: "dmar", run: dmar::run },
     Target { name: "pci", run: pci::run },
     Target { name: "policy", run: policy::run },
     Target { name: "rings", run: rings::run },

@@ -1,6 +1,12 @@
 //! The seed corpus: small inputs that each get somewhere, for the fuzzer to start from.
 
-use crate::{builder::EDITS, policy::supervisor_blob, server::policy, unit::VTD};
+use crate::{
+    builder::EDITS,
+    dmar::{FILE, SEALED, TABLE},
+    policy::supervisor_blob,
+    server::policy,
+    unit::VTD,
+};
 use iommu_server::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
 use pci_host::policy::{BarEntry, FunctionEntry, Header, MAGIC, NO_CHANNEL};
 use zerocopy::IntoBytes;
@@ -10,6 +16,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     match target {
         "builder" => builder(),
         "client" => client(),
+        "dmar" => dmar(),
         "pci" => pci(),
         "policy" => vec![
             ("server", [&[0], &*policy(KIND_ARM_SMMU_V3)].concat()),
@@ -59,6 +66,20 @@ const OK: u8 = 0;
 const AGAIN: u8 = 20;
 const PAGE: [u8; 2] = [0x20, 1];
 const IOVA: [u8; 2] = [0x20, 0x10];
+
+/// QEMU's tables, and the file of one.
+fn dmar() -> Vec<(&'static str, Vec<u8>)> {
+    let [q35, ats] = [
+        &include_bytes!("../../../xtask/tests/dmar/q35.bin")[..],
+        include_bytes!("../../../xtask/tests/dmar/q35_ats.bin"),
+    ];
+    let file = include_bytes!("../../../platform/boards/x86_64_generic/dmar.toml");
+    vec![
+        ("q35", [&[TABLE], q35].concat()),
+        ("q35_ats", [&[SEALED], ats].concat()),
+        ("file", [&[FILE], &file[..]].concat()),
+    ]
+}
 
 fn client() -> Vec<(&'static str, Vec<u8>)> {
     let connect = [answer(OK, 1), 1];

@@ -103,6 +103,11 @@ fn random_client() {
 }
 
 #[test]
+fn random_dmar() {
+    random("dmar");
+}
+
+#[test]
 fn random_pci() {
     random("pci");
 }

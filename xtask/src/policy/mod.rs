@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
+    dmar::Function,
     refusal::{Place, Refusal},
     restart::Supervisor as Supervised,
 };
@@ -15,6 +16,7 @@ mod calls;
 mod check;
 mod children;
 mod compile;
+mod dmar;
 mod grants;
 mod interrupts;
 mod names;
@@ -223,6 +225,17 @@ impl Policy {
     /// The names of the clients' protection domains.
     pub fn client_pds(&self) -> Vec<String> {
         self.source.client.iter().map(|client| client.get_ref().pd.get_ref().clone()).collect()
+    }
+
+    /// The devices: names and where they are on PCI. Those whose place is no place are left out.
+    pub fn pci_functions(&self) -> Vec<(String, Function)> {
+        let devices = self.source.device.iter().map(Spanned::get_ref);
+        devices
+            .filter_map(|device| {
+                let requester = pci::requester(device.pci.get_ref())?;
+                Some((device.name.get_ref().clone(), Function::of_requester(requester)))
+            })
+            .collect()
     }
 
     /// The supervisors.

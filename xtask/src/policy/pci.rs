@@ -7,7 +7,7 @@ use pci_host::policy::{MAX_BARS, MAX_FUNCTIONS};
 use toml::Spanned;
 
 use super::check::{Context, alone, blob_region, find_region};
-use super::{CheckedDevice, Client, Device, PCI_BLOB, Policy, roles, supervisors};
+use super::{CheckedDevice, Client, Device, PCI_BLOB, Policy, dmar, roles, supervisors};
 use crate::{board::Board, refusal::Refusal, sdf::System};
 
 /// The symbols that tell the PCI host where configuration space is.
@@ -88,6 +88,7 @@ pub(super) fn devices(context: &Context<'_>) -> Result<Vec<CheckedDevice>, Refus
     if placed.len() > MAX_BARS {
         return Err(policy.refuse(&policy.source.server, format!("more than {MAX_BARS} BARs; remove some")));
     }
+    dmar::total(policy, &checked)?;
     Ok(checked)
 }
 
@@ -123,6 +124,7 @@ fn device(context: &Context<'_>, device: &Device, number: usize) -> Result<Check
         bars.push((bar, self::bar(context, name)?));
     }
     let (reserved, max_faults_per_second) = roles::limits(context, device)?;
+    let reserved = dmar::device(context, device, unit, requester, reserved)?;
     Ok(CheckedDevice {
         unit: unit as u8,
         requester,

@@ -6,7 +6,7 @@ use super::{CheckedClient, Device, check::Context};
 use crate::refusal::Refusal;
 
 /// Reserved ranges of one device.
-const MAX_RESERVED: usize = 4;
+pub(super) const MAX_RESERVED: usize = 4;
 
 /// What `device` reserves, and how many faults it may cause a second.
 pub(super) fn limits(context: &Context<'_>, device: &Device) -> Result<(Vec<(u64, u64)>, u32), Refusal> {

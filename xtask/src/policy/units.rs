@@ -5,6 +5,7 @@ use iommu_server::policy::MAX_UNITS;
 use super::{
     Policy, Unit,
     check::{alone, find_region},
+    dmar,
 };
 use crate::{board::Board, refusal::Refusal, sdf::System};
 
@@ -100,6 +101,7 @@ fn one(
             ),
         ));
     }
+    dmar::unit(policy, board, registers, of)?;
     let [vaddr, bytes] = ["unit_registers", "unit_registers_bytes"].map(|symbol| format!("{symbol}_{index}"));
     let pd = &system.pds[server];
     let map = pd.map_of(region).filter(|map| map.perms.write && !map.cached);
