@@ -13,6 +13,7 @@ mod rings;
 pub mod seeds;
 mod server;
 mod smmu;
+mod vtd;
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +25,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "builder", run: builder::run },
     Target { name: "client", run: client::run },
     Target { name: "pci", run: pci::run },
@@ -32,6 +33,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "rings", run: rings::run },
     Target { name: "server", run: server::run },
     Target { name: "smmu", run: smmu::run },
+    Target { name: "vtd", run: vtd::run },
 ];
 
 /// Runs the target `name` with `bytes`.

@@ -126,3 +126,8 @@ fn random_server() {
 fn random_smmu() {
     random("smmu");
 }
+
+#[test]
+fn random_vtd() {
+    random("vtd");
+}
