@@ -4,6 +4,7 @@
 //! libFuzzer, the tests of this crate to the seed corpus and to random inputs, so that a machine without libFuzzer runs
 //! them too. docs/fuzzing.md tells how.
 
+mod board;
 mod builder;
 mod client;
 mod input;

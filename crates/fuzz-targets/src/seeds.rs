@@ -1,6 +1,7 @@
 //! The seed corpus: small inputs that each get somewhere, for the fuzzer to start from.
 
 use crate::{builder::EDITS, policy::supervisor_blob, server::policy};
+use iommu_server::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
 use pci_host::policy::{BarEntry, FunctionEntry, Header, MAGIC, NO_CHANNEL};
 use zerocopy::IntoBytes;
 
@@ -11,7 +12,8 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
         "client" => client(),
         "pci" => pci(),
         "policy" => vec![
-            ("server", [&[0], &*policy()].concat()),
+            ("server", [&[0], &*policy(KIND_ARM_SMMU_V3)].concat()),
+            ("server_vtd", [&[0], &*policy(KIND_INTEL_VTD)].concat()),
             ("pci_host", [&[1], &*pci_blob()].concat()),
             ("supervisor", [&[2], &*supervisor_blob()].concat()),
         ],
@@ -177,6 +179,23 @@ fn server() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("storm", of(0, &[&alices, &[READ, 9].repeat(9), &[WORK, VERIFY, ALICE, 20, 0, VERIFY]])),
         ("records", of(0, &[&alices, &[RECORD, 0x10, 0, 3, 0, ERRORS, 0x0c, WORK, VERIFY]])),
+        ("vtd", of(8, &[&alices, &used, &[ALICE, 11, 0, 0, 1, READ, 0, WORK, VERIFY]])),
+        (
+            "vtd_caching_mode",
+            of(9, &[&[VERIFY], &alices, &used, &[ALICE, 14, 0, VERIFY, ALICE, 3, 0, VERIFY]]),
+        ),
+        ("vtd_scalable_mode", of(10, &[&alices, &used, &[SUPERVISOR, 23, 0x10, WORK, VERIFY]])),
+        ("vtd_server", of(11, &[&alices, &[ALICE, 6, 0, 0, 0x40, 0, 0x20, VERIFY, ALICE, 14, 0, VERIFY]])),
+        ("vtd_narrow", of(12, &[&alices, &[ALICE, 0, 0, ALICE, 4, 1, VERIFY, ALICE, 5, 0]])),
+        ("vtd_old", of(13, &[&alices, &attached(BOB), &used, &[ALICE, 5, 0, ALICE, 21, 0]])),
+        ("vtd_storm", of(14, &[&alices, &[READ, 9].repeat(9), &[WORK, VERIFY, ALICE, 20, 0, VERIFY]])),
+        ("vtd_small", of(15, &[&alices, &used, &[SUPERVISOR, 25, 0x10, WORK, VERIFY]])),
+        ("vtd_records", of(14, &[&alices, &[RECORD, 0x20, 5, 0x10, 5, ERRORS, 0x61, WORK, VERIFY]])),
+        (
+            "vtd_no_completion",
+            of(0x88, &[&alices, &[BREAK, 0, 0, ALICE, 11, 0, 0, 1, WORK, BREAK, 5, 0, WORK]]),
+        ),
+        ("vtd_refused", of(0x89, &[&alices, &[BREAK, 1, 1, ALICE, 11, 0, 0, 1, VERIFY, WORK]])),
         ("no_completion", of(0x80, &[&alices, &[BREAK, 0, 0, ALICE, 11, 0, 0, 1, WORK, BREAK, 5, 0, WORK]])),
         ("refused_command", of(0x80, &[&alices, &[BREAK, 1, 1, ALICE, 11, 0, 0, 1, VERIFY, WORK]])),
     ]

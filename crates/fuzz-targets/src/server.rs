@@ -1,16 +1,13 @@
 //! Messages to the server, in any order and from anybody, among devices' accesses, fault records, errors and time.
 //!
-//! Byte 0 chooses the unit, and whether it may break; what follows are steps. Whatever they were, the model must
+//! Byte 0 chooses the unit, an SMMUv3 or with bit 3 one of VT-d, and whether it may break; what follows are steps. Whatever they were, the model must
 //! translate what the server says is mapped and nothing else, and in the end everything must have been given back.
 
 use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
 
 use iommu_core::Storage;
 use iommu_hal::{SharedPage, StreamId};
-use iommu_model::{
-    VirtualClock,
-    smmu_v3::{Ack, Bench, Config, MemoryPort, RegisterPort},
-};
+use iommu_model::{VirtualClock, intel_vtd, smmu_v3};
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{
     AllowStep, ClientIndex, DeviceIndex, MapFlags, RegionSlot, Request, SpaceId, Status, Words, ring, stats,
@@ -18,16 +15,16 @@ use iommu_protocol::{
 use iommu_server::{
     Roll,
     policy::{
-        ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, FLAG_STATISTICS, GrantEntry, Header,
-        KIND_ARM_SMMU_V3, MAGIC, MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry,
-        SupervisorEntry, UnitEntry, WardEntry,
+        ClientEntry, DEFAULT_MAX_FAULTS_PER_SECOND, DeviceEntry, FLAG_STATISTICS, GrantEntry, Header, MAGIC,
+        MAX_REGIONS, NO_CLIENT, RIGHT_READ, RIGHT_WRITE, ReservedEntry, SupervisorEntry, UnitEntry,
+        WardEntry,
     },
     server::{Answer, Channels, Server},
     start::Parts,
 };
 use zerocopy::IntoBytes;
 
-use crate::input::Input;
+use crate::{board::Board, input::Input};
 
 /// Channels: of the PCI host, of three clients, of whom the third succeeds the first, of their supervisor, of nobody.
 pub const PCI_HOST: u8 = 0;
@@ -53,10 +50,6 @@ const CLIENTS: [(u8, &[Grant]); 3] = [(ALICE, &ALICES), (BOB, &BOBS), (CAROL, &A
 
 const AREAS: usize = 41;
 const FRAMES: usize = 64;
-const TABLE_BYTES: u64 = 0x3_0000;
-
-/// What the clock moves on by at each look: a wait in vain is a few hundred.
-const STEP_NS: u64 = 500_000;
 
 /// More steps of the server's own than anything takes.
 const MAX_STEPS: u32 = 10_000;
@@ -68,23 +61,8 @@ const MAX_POINTS: usize = 96;
 /// Most steps of one input.
 const MAX_OPS: u32 = 400;
 
-fn unit(choice: u8) -> Config {
-    let usual =
-        Config { table_bytes: TABLE_BYTES, event_queue_lg2: 4, clock_step_ns: STEP_NS, ..Config::default() };
-    match choice & 7 {
-        0 => usual,
-        1 => Config { stage2: false, ..usual },
-        2 => Config { stage1: false, ..usual },
-        3 => Config { coherent: false, ..usual },
-        4 => Config { range_invalidation: false, command_queue_lg2: 3, ..usual },
-        5 => Config { command_queue_lg2: 0, event_queue_lg2: 0, ..usual },
-        6 => Config { stage2: false, coherent: false, two_level: false, ..usual },
-        _ => Config { output_bits: 32, hypervisor: true, asid16: false, vmid16: false, ..usual },
-    }
-}
-
-/// The policy of every run.
-pub fn policy() -> Vec<u8> {
+/// The policy of every run, over a unit of `kind`.
+pub fn policy(kind: u32) -> Vec<u8> {
     let client = |channel, predecessor, flags| ClientEntry {
         fault_ring_vaddr: u64::from(channel) << 12,
         areas: 20,
@@ -129,7 +107,7 @@ pub fn policy() -> Vec<u8> {
     };
     [
         header.as_bytes(),
-        UnitEntry { kind: KIND_ARM_SMMU_V3, reserved: 0 }.as_bytes(),
+        UnitEntry { kind, reserved: 0 }.as_bytes(),
         clients.as_bytes(),
         devices.as_bytes(),
         grants.as_bytes(),
@@ -172,13 +150,20 @@ impl fmt::Write for Nowhere {
     }
 }
 
-pub type ModelServer<'a> = Server<'a, RegisterPort, MemoryPort, VirtualClock, Page>;
+type ModelServer<'a, B> = Server<'a, <B as Board>::Registers, <B as Board>::Memory, VirtualClock, Page>;
 
 /// The body.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let choice = input.byte();
-    let bench = Bench::new(unit(choice));
+    match choice & 8 {
+        0 => over::<smmu_v3::Bench>(choice, input),
+        _ => over::<intel_vtd::Bench>(choice, input),
+    }
+}
+
+fn over<B: Board>(choice: u8, mut input: Input<'_>) {
+    let bench = B::new(choice);
     let (registers, memory, clock) = bench.ports();
     let mut region_paddrs = [0; MAX_REGIONS];
     region_paddrs[..3].copy_from_slice(&[ALICES[0].0, ALICES[1].0, BOBS[0].0]);
@@ -191,7 +176,7 @@ pub fn run(bytes: &[u8]) {
     let mut storage = Box::new(const { Storage::<AREAS>::NEW });
     let mut frames = [FrameMeta::NEW; FRAMES];
     let mut roll = Box::new(Roll::NEW);
-    let words = aligned(&policy());
+    let words = aligned(&policy(B::KIND));
     let server = Server::start(
         words.as_bytes(),
         parts,
@@ -233,10 +218,10 @@ struct Listed {
     half_done: bool,
 }
 
-struct World<'a> {
-    bench: Bench,
+struct World<'a, B: Board> {
+    bench: B,
     clock: VirtualClock,
-    server: ModelServer<'a>,
+    server: ModelServer<'a, B>,
     may_break: bool,
     /// The unit was made to misbehave, so that nothing need succeed.
     broken: bool,
@@ -245,7 +230,7 @@ struct World<'a> {
     reached: BTreeSet<u64>,
 }
 
-impl World<'_> {
+impl<B: Board> World<'_, B> {
     fn call(&mut self, channel: u8, label: u64, words: &Words) -> Answer {
         let answer = self.server.call(channel, label, words);
         if !matches!(answer.status, Status::Ok | Status::Again) {
@@ -280,23 +265,15 @@ impl World<'_> {
                 self.touch(iova);
                 // Whether it gets through is for `verify`.
                 _ = match op & 4 {
-                    0 => self.bench.dma_read(stream, iova, &mut buffer),
-                    _ => self.bench.dma_write(stream, iova, &buffer),
+                    0 => self.bench.reads(stream, iova, &mut buffer),
+                    _ => self.bench.writes(stream, iova, &buffer),
                 };
             }
             24 => {
-                let record = [input.number(), input.number(), input.number(), input.number()];
-                let stream = STREAMS[usize::from(op & 3)].0;
-                let named = record[0] & 0xff | u64::from(stream) << 32;
-                self.bench.inject_event([
-                    if op & 4 == 0 { named } else { record[0] },
-                    record[1],
-                    record[2],
-                    record[3],
-                ]);
+                let stream = STREAMS[usize::from(op & 3)];
+                self.bench.record(input, (op & 4 == 0).then_some(stream));
             }
-            // Errors that are repaired: aborts of the event queue, of page requests, of messages.
-            25 => self.bench.raise_errors(u32::from(input.byte()) & 0xfc),
+            25 => self.bench.raise_errors(input.byte()),
             26..28 => self.clock.advance(u64::from(input.byte()) * 20_000_000),
             28..30 => self.work(),
             30 => self.verify(),
@@ -317,18 +294,7 @@ impl World<'_> {
             return;
         }
         self.broken = true;
-        match kind % 6 {
-            0 => self.bench.faults().sync_never_completes = true,
-            1 => {
-                let mut faults = self.bench.faults();
-                faults.next_command_fails = Some(much & 0x7f);
-                faults.commands_before_failure = u32::from(much >> 4);
-            }
-            2 => self.bench.faults().reads_per_command = u32::from(much),
-            3 => self.bench.faults().cr0_ack = Ack::Never,
-            4 => self.bench.raise_errors(1 << 8),
-            _ => *self.bench.faults() = Default::default(),
-        }
+        self.bench.misbehave(kind, much);
     }
 
     fn work(&mut self) {
@@ -425,9 +391,9 @@ impl World<'_> {
             self.bench.memory().poke(place, &tag);
         }
         let before = self.tag.to_le_bytes();
-        let reads = self.bench.dma_read(stream, iova, &mut read).is_ok();
+        let reads = self.bench.reads(stream, iova, &mut read);
         let after = self.tag().to_le_bytes();
-        let writes = self.bench.dma_write(stream, iova, &after).is_ok();
+        let writes = self.bench.writes(stream, iova, &after);
         if self.broken {
             return;
         }
@@ -457,7 +423,7 @@ impl World<'_> {
 
     /// Has the server finish what it has to do, ends all clients, and looks whether everything came back.
     fn end(&mut self, free: u32) {
-        *self.bench.faults() = Default::default();
+        self.bench.behave();
         for _ in 0..64 {
             let steps = (0..MAX_STEPS).map(|_| self.server.work(&mut Nowhere)).find(|step| !step.more);
             let Some(step) = steps else { panic!("the server's own work comes to no end") };
