@@ -4,7 +4,6 @@
 //! libFuzzer, the tests of this crate to the seed corpus and to random inputs, so that a machine without libFuzzer runs
 //! them too. docs/fuzzing.md tells how.
 
-mod board;
 mod builder;
 mod client;
 mod input;
@@ -14,6 +13,7 @@ mod rings;
 pub mod seeds;
 mod server;
 mod smmu;
+mod unit;
 mod vtd;
 
 /// A fuzz target.

@@ -1,6 +1,6 @@
 //! The seed corpus: small inputs that each get somewhere, for the fuzzer to start from.
 
-use crate::{builder::EDITS, policy::supervisor_blob, server::policy};
+use crate::{builder::EDITS, policy::supervisor_blob, server::policy, unit::VTD};
 use iommu_server::policy::{KIND_ARM_SMMU_V3, KIND_INTEL_VTD};
 use pci_host::policy::{BarEntry, FunctionEntry, Header, MAGIC, NO_CHANNEL};
 use zerocopy::IntoBytes;
@@ -179,25 +179,31 @@ fn server() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("storm", of(0, &[&alices, &[READ, 9].repeat(9), &[WORK, VERIFY, ALICE, 20, 0, VERIFY]])),
         ("records", of(0, &[&alices, &[RECORD, 0x10, 0, 3, 0, ERRORS, 0x0c, WORK, VERIFY]])),
-        ("vtd", of(8, &[&alices, &used, &[ALICE, 11, 0, 0, 1, READ, 0, WORK, VERIFY]])),
-        (
-            "vtd_caching_mode",
-            of(9, &[&[VERIFY], &alices, &used, &[ALICE, 14, 0, VERIFY, ALICE, 3, 0, VERIFY]]),
-        ),
-        ("vtd_scalable_mode", of(10, &[&alices, &used, &[SUPERVISOR, 23, 0x10, WORK, VERIFY]])),
-        ("vtd_server", of(11, &[&alices, &[ALICE, 6, 0, 0, 0x40, 0, 0x20, VERIFY, ALICE, 14, 0, VERIFY]])),
-        ("vtd_narrow", of(12, &[&alices, &[ALICE, 0, 0, ALICE, 4, 1, VERIFY, ALICE, 5, 0]])),
-        ("vtd_old", of(13, &[&alices, &attached(BOB), &used, &[ALICE, 5, 0, ALICE, 21, 0]])),
-        ("vtd_storm", of(14, &[&alices, &[READ, 9].repeat(9), &[WORK, VERIFY, ALICE, 20, 0, VERIFY]])),
-        ("vtd_small", of(15, &[&alices, &used, &[SUPERVISOR, 25, 0x10, WORK, VERIFY]])),
-        ("vtd_records", of(14, &[&alices, &[RECORD, 0x20, 5, 0x10, 5, ERRORS, 0x61, WORK, VERIFY]])),
-        (
-            "vtd_no_completion",
-            of(0x88, &[&alices, &[BREAK, 0, 0, ALICE, 11, 0, 0, 1, WORK, BREAK, 5, 0, WORK]]),
-        ),
-        ("vtd_refused", of(0x89, &[&alices, &[BREAK, 1, 1, ALICE, 11, 0, 0, 1, VERIFY, WORK]])),
         ("no_completion", of(0x80, &[&alices, &[BREAK, 0, 0, ALICE, 11, 0, 0, 1, WORK, BREAK, 5, 0, WORK]])),
         ("refused_command", of(0x80, &[&alices, &[BREAK, 1, 1, ALICE, 11, 0, 0, 1, VERIFY, WORK]])),
+        ("vtd", of(VTD, &[&alices, &used, &[ALICE, 11, 0, 0, 1, READ, 0, WORK, VERIFY]])),
+        (
+            "vtd_caching",
+            of(VTD | 1, &[&[READ, 0, READ, 1], &alices, &used, &[ALICE, 3, 0, VERIFY, ALICE, 1, 0]]),
+        ),
+        ("vtd_scalable", of(VTD | 2, &[&alices, &attached(BOB), &used, &[ALICE, 5, 0, ALICE, 21, 0]])),
+        ("vtd_replace", of(VTD | 3, &[&alices, &[ALICE, 0, 0, ALICE, 4, 1, VERIFY, ALICE, 5, 0]])),
+        ("vtd_old", of(VTD | 4, &[&alices, &[ALICE, 6, 0, 0, 0x40, 0, 0x20, VERIFY, ALICE, 14, 0, VERIFY]])),
+        ("vtd_storm", of(VTD | 5, &[&alices, &[READ, 9].repeat(9), &[WORK, VERIFY, ALICE, 20, 0, VERIFY]])),
+        (
+            "vtd_hold",
+            of(VTD | 6, &[&alices, &[SUPERVISOR, 24, 0x10, 200, ALICE, 6, 0, CAROL, 22, 0, VERIFY]]),
+        ),
+        ("vtd_revoke", of(VTD | 7, &[&alices, &used, &[SUPERVISOR, 25, 0x10, WORK, VERIFY]])),
+        ("vtd_records", of(VTD, &[&alices, &[RECORD, 5, 0, 3, 0, ERRORS, 0x71, WORK, VERIFY]])),
+        (
+            "vtd_no_completion",
+            of(VTD | 0x80, &[&alices, &[BREAK, 0, 0, ALICE, 11, 0, 0, 1, WORK, BREAK, 5, 0, WORK]]),
+        ),
+        (
+            "vtd_refused_command",
+            of(VTD | 0x80, &[&alices, &[BREAK, 1, 1, ALICE, 11, 0, 0, 1, BREAK, 4, 0, VERIFY, WORK]]),
+        ),
     ]
 }
 

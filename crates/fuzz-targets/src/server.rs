@@ -1,13 +1,16 @@
 //! Messages to the server, in any order and from anybody, among devices' accesses, fault records, errors and time.
 //!
-//! Byte 0 chooses the unit, an SMMUv3 or with bit 3 one of VT-d, and whether it may break; what follows are steps. Whatever they were, the model must
+//! Byte 0 chooses the unit, of either kind, and whether it may break; what follows are steps. Whatever they were, the model must
 //! translate what the server says is mapped and nothing else, and in the end everything must have been given back.
 
 use std::{cell::RefCell, collections::BTreeSet, fmt, rc::Rc};
 
 use iommu_core::Storage;
 use iommu_hal::{SharedPage, StreamId};
-use iommu_model::{VirtualClock, intel_vtd, smmu_v3};
+use iommu_model::{
+    VirtualClock,
+    board::{AnyMemory, AnyRegisters, Board},
+};
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{
     AllowStep, ClientIndex, DeviceIndex, MapFlags, RegionSlot, Request, SpaceId, Status, Words, ring, stats,
@@ -24,7 +27,7 @@ use iommu_server::{
 };
 use zerocopy::IntoBytes;
 
-use crate::{board::Board, input::Input};
+use crate::{input::Input, unit};
 
 /// Channels: of the PCI host, of three clients, of whom the third succeeds the first, of their supervisor, of nobody.
 pub const PCI_HOST: u8 = 0;
@@ -50,7 +53,6 @@ const CLIENTS: [(u8, &[Grant]); 3] = [(ALICE, &ALICES), (BOB, &BOBS), (CAROL, &A
 
 const AREAS: usize = 41;
 const FRAMES: usize = 64;
-
 /// More steps of the server's own than anything takes.
 const MAX_STEPS: u32 = 10_000;
 
@@ -61,7 +63,7 @@ const MAX_POINTS: usize = 96;
 /// Most steps of one input.
 const MAX_OPS: u32 = 400;
 
-/// The policy of every run, over a unit of `kind`.
+/// The policy of every run over a unit of `kind`.
 pub fn policy(kind: u32) -> Vec<u8> {
     let client = |channel, predecessor, flags| ClientEntry {
         fault_ring_vaddr: u64::from(channel) << 12,
@@ -150,20 +152,13 @@ impl fmt::Write for Nowhere {
     }
 }
 
-type ModelServer<'a, B> = Server<'a, <B as Board>::Registers, <B as Board>::Memory, VirtualClock, Page>;
+pub type ModelServer<'a> = Server<'a, AnyRegisters, AnyMemory, VirtualClock, Page>;
 
 /// The body.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let choice = input.byte();
-    match choice & 8 {
-        0 => over::<smmu_v3::Bench>(choice, input),
-        _ => over::<intel_vtd::Bench>(choice, input),
-    }
-}
-
-fn over<B: Board>(choice: u8, mut input: Input<'_>) {
-    let bench = B::new(choice);
+    let bench = unit::board(choice);
     let (registers, memory, clock) = bench.ports();
     let mut region_paddrs = [0; MAX_REGIONS];
     region_paddrs[..3].copy_from_slice(&[ALICES[0].0, ALICES[1].0, BOBS[0].0]);
@@ -176,7 +171,7 @@ fn over<B: Board>(choice: u8, mut input: Input<'_>) {
     let mut storage = Box::new(const { Storage::<AREAS>::NEW });
     let mut frames = [FrameMeta::NEW; FRAMES];
     let mut roll = Box::new(Roll::NEW);
-    let words = aligned(&policy(B::KIND));
+    let words = aligned(&policy(unit::kind(choice)));
     let server = Server::start(
         words.as_bytes(),
         parts,
@@ -218,10 +213,10 @@ struct Listed {
     half_done: bool,
 }
 
-struct World<'a, B: Board> {
-    bench: B,
+struct World<'a> {
+    bench: Rc<dyn Board>,
     clock: VirtualClock,
-    server: ModelServer<'a, B>,
+    server: ModelServer<'a>,
     may_break: bool,
     /// The unit was made to misbehave, so that nothing need succeed.
     broken: bool,
@@ -230,7 +225,7 @@ struct World<'a, B: Board> {
     reached: BTreeSet<u64>,
 }
 
-impl<B: Board> World<'_, B> {
+impl World<'_> {
     fn call(&mut self, channel: u8, label: u64, words: &Words) -> Answer {
         let answer = self.server.call(channel, label, words);
         if !matches!(answer.status, Status::Ok | Status::Again) {
@@ -265,13 +260,14 @@ impl<B: Board> World<'_, B> {
                 self.touch(iova);
                 // Whether it gets through is for `verify`.
                 _ = match op & 4 {
-                    0 => self.bench.reads(stream, iova, &mut buffer),
-                    _ => self.bench.writes(stream, iova, &buffer),
+                    0 => self.bench.dma_read(stream, iova, &mut buffer),
+                    _ => self.bench.dma_write(stream, iova, &buffer),
                 };
             }
             24 => {
+                let record = [input.number(), input.number(), input.number(), input.number()];
                 let stream = STREAMS[usize::from(op & 3)];
-                self.bench.record(input, (op & 4 == 0).then_some(stream));
+                self.bench.inject_fault((op & 4 == 0).then_some(stream), record);
             }
             25 => self.bench.raise_errors(input.byte()),
             26..28 => self.clock.advance(u64::from(input.byte()) * 20_000_000),
@@ -294,7 +290,14 @@ impl<B: Board> World<'_, B> {
             return;
         }
         self.broken = true;
-        self.bench.misbehave(kind, much);
+        match kind % 6 {
+            0 => self.bench.stand_still(u32::from(much >> 4)),
+            1 => self.bench.refuse_command(u32::from(much >> 4), much & 0x7f),
+            2 => self.bench.slow(u32::from(much)),
+            3 => self.bench.ignore_the_last_resort(),
+            4 => self.bench.fail(),
+            _ => self.bench.mend(),
+        }
     }
 
     fn work(&mut self) {
@@ -391,9 +394,9 @@ impl<B: Board> World<'_, B> {
             self.bench.memory().poke(place, &tag);
         }
         let before = self.tag.to_le_bytes();
-        let reads = self.bench.reads(stream, iova, &mut read);
+        let reads = self.bench.dma_read(stream, iova, &mut read).is_ok();
         let after = self.tag().to_le_bytes();
-        let writes = self.bench.writes(stream, iova, &after);
+        let writes = self.bench.dma_write(stream, iova, &after).is_ok();
         if self.broken {
             return;
         }
@@ -423,7 +426,7 @@ impl<B: Board> World<'_, B> {
 
     /// Has the server finish what it has to do, ends all clients, and looks whether everything came back.
     fn end(&mut self, free: u32) {
-        self.bench.behave();
+        self.bench.mend();
         for _ in 0..64 {
             let steps = (0..MAX_STEPS).map(|_| self.server.work(&mut Nowhere)).find(|step| !step.more);
             let Some(step) = steps else { panic!("the server's own work comes to no end") };

@@ -9,6 +9,7 @@
 //! it answers with a panic that names the rule and its section.
 
 mod ack;
+pub mod board;
 mod clock;
 mod fields;
 pub mod intel_vtd;

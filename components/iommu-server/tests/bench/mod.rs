@@ -2,16 +2,19 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
-mod board;
 mod held;
 mod smmu_v3;
+mod unit;
 mod vtd;
 
 use std::{cell::RefCell, rc::Rc};
 
 use iommu_core::Storage;
 use iommu_hal::{SharedPage, StreamId};
-use iommu_model::VirtualClock;
+use iommu_model::{
+    VirtualClock,
+    board::{AnyMemory, AnyRegisters, Board},
+};
 use iommu_pgtable::FrameMeta;
 use iommu_protocol::{
     DeviceIndex, MapFlags, RegionSlot, Request, SpaceId, Status, Words,
@@ -30,8 +33,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 #[allow(unused_imports)] // As above.
 pub(crate) use {
-    board::{AnyMemory, AnyRegisters, Board, Facts, Unit, over_every_unit},
     held::{Mapping, resumed},
+    unit::{Facts, Unit, over_every_unit},
 };
 
 /// Channels of the two clients, of the PCI host, and one that nobody has.

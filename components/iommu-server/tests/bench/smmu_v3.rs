@@ -1,24 +1,16 @@
-//! The model of an SMMUv3 under the server.
-
-use std::cell::RefMut;
+//! SMMUv3s under the server.
 
 use arm_smmu_v3::{REGISTER_LIMIT_NS, SYNC_LIMIT_NS};
-use iommu_hal::StreamId;
-use iommu_model::{
-    SystemMemory, VirtualClock,
-    smmu_v3::{self as model, Ack, Bench, Config},
-};
+use iommu_model::smmu_v3::Config;
 use iommu_protocol::ring::reason;
 use iommu_server::policy::KIND_ARM_SMMU_V3;
 
-use super::board::{AnyMemory, AnyRegisters, Blocked, Board, Facts, Observed, any};
+use super::unit::Facts;
 
 /// Records of the event queue that the driver makes.
 const EVENTS: u64 = 1 << 11;
 /// IIDR of the model, of no implementer (6.3.7).
 const IIDR: u64 = 0x0043_b000;
-/// CMDQ_CONS.ERR: an illegal command (IHI 0070, 7.1).
-const ILLEGAL: u8 = 1;
 
 pub fn usual() -> Config {
     Config::default()
@@ -78,78 +70,5 @@ pub fn facts(config: &Config) -> Facts {
         wait_limit_ns: SYNC_LIMIT_NS,
         register_limit_ns: REGISTER_LIMIT_NS,
         commands_in_a_call: 16,
-    }
-}
-
-impl From<model::Blocked> for Blocked {
-    fn from(blocked: model::Blocked) -> Self {
-        Self { iova: blocked.iova, aborted: blocked.aborted }
-    }
-}
-
-impl Board for Bench {
-    fn ports(&self) -> (AnyRegisters, AnyMemory, VirtualClock) {
-        any(self.ports())
-    }
-
-    fn dma_read(&self, stream: StreamId, iova: u64, buffer: &mut [u8]) -> Result<(), Blocked> {
-        Ok(self.dma_read(stream, iova, buffer)?)
-    }
-
-    fn dma_write(&self, stream: StreamId, iova: u64, bytes: &[u8]) -> Result<(), Blocked> {
-        Ok(self.dma_write(stream, iova, bytes)?)
-    }
-
-    fn translate(&self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked> {
-        Ok(self.translate(stream, iova, write)?)
-    }
-
-    fn memory(&self) -> RefMut<'_, SystemMemory> {
-        self.memory()
-    }
-
-    fn observed(&self) -> Observed {
-        let observed = self.observed();
-        Observed {
-            commands_consumed: observed.commands_consumed,
-            waits_completed: observed.syncs_completed,
-            faults_recorded: observed.events_recorded,
-            faults_lost: observed.events_lost,
-            passed_everything: observed.global_bypasses,
-        }
-    }
-
-    fn meanwhile_boxed(&self, happens: Box<dyn FnMut()>) {
-        self.meanwhile(happens);
-    }
-
-    fn meanwhile_nothing(&self) {
-        self.meanwhile_nothing();
-    }
-
-    fn stand_still(&self, after: u32) {
-        let mut faults = self.faults();
-        (faults.sync_never_completes, faults.syncs_before_standstill) = (true, after);
-    }
-
-    fn ignore_the_last_resort(&self) {
-        self.faults().cr0_ack = Ack::Never;
-    }
-
-    fn refuse_command(&self, after: u32) {
-        let mut faults = self.faults();
-        (faults.next_command_fails, faults.commands_before_failure) = (Some(ILLEGAL), after);
-    }
-
-    fn refuse_nothing(&self) -> bool {
-        self.faults().next_command_fails.take().is_some()
-    }
-
-    fn will_refuse(&self) -> bool {
-        self.faults().next_command_fails.is_some()
-    }
-
-    fn slow(&self, looks: u32) {
-        self.faults().reads_per_command = looks;
     }
 }

@@ -1,17 +1,11 @@
-//! The model of a VT-d unit under the server.
-
-use std::cell::RefMut;
+//! VT-d units under the server.
 
 use intel_vtd::{COMPLETION_LIMIT_NS, MAX_INVALIDATE_DESCRIPTORS, REGISTER_LIMIT_NS};
-use iommu_hal::StreamId;
-use iommu_model::{
-    SystemMemory, VirtualClock,
-    intel_vtd::{self as model, Ack, Bench, Config},
-};
+use iommu_model::intel_vtd::Config;
 use iommu_protocol::ring::reason;
 use iommu_server::policy::KIND_INTEL_VTD;
 
-use super::board::{AnyMemory, AnyRegisters, Blocked, Board, Facts, Observed, any};
+use super::unit::Facts;
 
 /// The interrupt range (3.14): writes there are interrupts.
 const INTERRUPTS: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
@@ -71,79 +65,5 @@ pub fn facts(config: &Config) -> Facts {
         wait_limit_ns: COMPLETION_LIMIT_NS,
         register_limit_ns: REGISTER_LIMIT_NS,
         commands_in_a_call: MAX_INVALIDATE_DESCRIPTORS + 1,
-    }
-}
-
-impl From<model::Blocked> for Blocked {
-    fn from(blocked: model::Blocked) -> Self {
-        // There is nothing else that a unit could do without page requests.
-        Self { iova: blocked.iova, aborted: true }
-    }
-}
-
-impl Board for Bench {
-    fn ports(&self) -> (AnyRegisters, AnyMemory, VirtualClock) {
-        any(self.ports())
-    }
-
-    fn dma_read(&self, stream: StreamId, iova: u64, buffer: &mut [u8]) -> Result<(), Blocked> {
-        Ok(self.dma_read(stream, iova, buffer)?)
-    }
-
-    fn dma_write(&self, stream: StreamId, iova: u64, bytes: &[u8]) -> Result<(), Blocked> {
-        Ok(self.dma_write(stream, iova, bytes)?)
-    }
-
-    fn translate(&self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked> {
-        Ok(self.translate(stream, iova, write)?)
-    }
-
-    fn memory(&self) -> RefMut<'_, SystemMemory> {
-        self.memory()
-    }
-
-    fn observed(&self) -> Observed {
-        let observed = self.observed();
-        Observed {
-            commands_consumed: observed.descriptors_taken,
-            waits_completed: observed.waits_completed,
-            faults_recorded: observed.faults_recorded,
-            faults_lost: observed.faults_lost + observed.faults_collapsed,
-            passed_everything: observed.translation_ended,
-        }
-    }
-
-    fn meanwhile_boxed(&self, happens: Box<dyn FnMut()>) {
-        self.meanwhile(happens);
-    }
-
-    fn meanwhile_nothing(&self) {
-        self.meanwhile_nothing();
-    }
-
-    fn stand_still(&self, after: u32) {
-        let mut faults = self.faults();
-        (faults.wait_never_completes, faults.waits_before_standstill) = (true, after);
-    }
-
-    fn ignore_the_last_resort(&self) {
-        self.faults().root_pointer = Ack::Never;
-    }
-
-    fn refuse_command(&self, after: u32) {
-        let mut faults = self.faults();
-        (faults.next_descriptor_fails, faults.descriptors_before_failure) = (true, after);
-    }
-
-    fn refuse_nothing(&self) -> bool {
-        std::mem::take(&mut self.faults().next_descriptor_fails)
-    }
-
-    fn will_refuse(&self) -> bool {
-        self.faults().next_descriptor_fails
-    }
-
-    fn slow(&self, looks: u32) {
-        self.faults().reads_per_descriptor = looks;
     }
 }

@@ -8,7 +8,8 @@ mod vtd;
 
 use std::rc::Rc;
 
-use bench::{ALICE, ALICES_DEVICE, BOB, Board, Unit, World, map, policy_with, unmap};
+use bench::{ALICE, ALICES_DEVICE, BOB, Unit, World, map, policy_with, unmap};
+use iommu_model::board::Board;
 use iommu_protocol::{Request, SpaceId, stats};
 
 const PAGE: u64 = 0x1000;

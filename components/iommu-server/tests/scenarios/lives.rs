@@ -18,6 +18,8 @@ use crate::{
 /// Bob's successor.
 pub const CAROL: u8 = 3;
 pub const SECOND_DEVICE: StreamId = StreamId(0x11);
+/// An SMMUv3's name for a command that it does not know (CMDQ_CONS.ERR).
+const ILLEGAL: u8 = 1;
 pub const CHANNELS: [u8; 3] = [ALICE, BOB, CAROL];
 
 #[derive(Debug, Clone)]
@@ -127,13 +129,13 @@ impl Lives {
     /// Has the hardware refuse command number `first` from here on, and number `second` after that one, if there is to be
     /// another.
     fn arm(&mut self, first: u32, second: Option<u32>) {
-        self.world.bench.refuse_command(first);
+        self.world.bench.refuse_command(first, ILLEGAL);
         let bench = Rc::clone(&self.world.bench);
         self.second.set(second);
         let left = Rc::clone(&self.second);
         self.world.bench.meanwhile(move || {
             if let (false, Some(second)) = (bench.will_refuse(), left.get()) {
-                bench.refuse_command(second);
+                bench.refuse_command(second, ILLEGAL);
                 left.set(None);
             }
         });

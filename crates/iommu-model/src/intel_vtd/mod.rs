@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod board;
 mod boot;
 mod config;
 mod descriptors;

@@ -18,6 +18,7 @@
 //! ```
 
 mod access;
+mod board;
 mod boot;
 mod command_queue;
 mod commands;

@@ -1,67 +1,10 @@
-//! What is under the server: a unit's model behind one face, and what of the unit shows in the server's answers.
+//! Which unit is under the server, and what of it shows in the server's answers.
 
-use std::{cell::RefMut, fmt, rc::Rc};
+use std::rc::Rc;
 
-use iommu_hal::{PhysAddr, Registers, StreamId, TableMemory};
-use iommu_model::{SystemMemory, VirtualClock};
+use iommu_model::board::Board;
 
 use super::{smmu_v3, vtd};
-
-/// A model with its devices, and how it may be made to misbehave.
-pub trait Board {
-    /// What the server takes.
-    fn ports(&self) -> (AnyRegisters, AnyMemory, VirtualClock);
-
-    /// As `iommu_model` has them.
-    fn dma_read(&self, stream: StreamId, iova: u64, buffer: &mut [u8]) -> Result<(), Blocked>;
-    fn dma_write(&self, stream: StreamId, iova: u64, bytes: &[u8]) -> Result<(), Blocked>;
-    fn translate(&self, stream: StreamId, iova: u64, write: bool) -> Result<u64, Blocked>;
-    fn memory(&self) -> RefMut<'_, SystemMemory>;
-    fn observed(&self) -> Observed;
-    fn meanwhile_boxed(&self, happens: Box<dyn FnMut()>);
-    fn meanwhile_nothing(&self);
-
-    /// Waits for the completion of invalidations are never answered, after so many that are.
-    fn stand_still(&self, after: u32);
-    /// The unit does not acknowledge what would have it give up its tables either.
-    fn ignore_the_last_resort(&self);
-    /// The unit refuses one command, after so many that go well.
-    fn refuse_command(&self, after: u32);
-    /// Takes back [`Board::refuse_command`]; whether it was still to come.
-    fn refuse_nothing(&self) -> bool;
-    /// Whether [`Board::refuse_command`] is still to come.
-    fn will_refuse(&self) -> bool;
-    /// Each command takes as many looks of the driver at the unit.
-    fn slow(&self, looks: u32);
-}
-
-impl dyn Board {
-    /// See `iommu_model`.
-    pub fn meanwhile(&self, happens: impl FnMut() + 'static) {
-        self.meanwhile_boxed(Box::new(happens));
-    }
-}
-
-/// Why a device's access did not get through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blocked {
-    /// The first address that was refused.
-    pub iova: u64,
-    /// The device was told at once: no stall, no zeros.
-    pub aborted: bool,
-}
-
-/// What the unit did that only a test can see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observed {
-    pub commands_consumed: u64,
-    pub waits_completed: u64,
-    pub faults_recorded: u64,
-    /// Faults of which there is no record.
-    pub faults_lost: u64,
-    /// Moments at which everything began to pass.
-    pub passed_everything: u64,
-}
 
 /// What of a unit shows in the server's answers: taken from the unit's configuration and its document, not from the driver.
 #[derive(Debug, Clone)]
@@ -216,78 +159,6 @@ impl Unit {
             Model::SmmuV3(config) => smmu_v3::facts(config),
             Model::Vtd(config) => vtd::facts(config),
         }
-    }
-}
-
-/// Any model's registers.
-pub struct AnyRegisters(Box<dyn Registers>);
-
-/// Any model's memory.
-pub struct AnyMemory(Box<dyn TableMemory>);
-
-pub fn any<R: Registers + 'static, M: TableMemory + 'static>(
-    (registers, memory, clock): (R, M, VirtualClock),
-) -> (AnyRegisters, AnyMemory, VirtualClock) {
-    (AnyRegisters(Box::new(registers)), AnyMemory(Box::new(memory)), clock)
-}
-
-impl fmt::Debug for AnyRegisters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyRegisters")
-    }
-}
-
-impl fmt::Debug for AnyMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyMemory")
-    }
-}
-
-impl Registers for AnyRegisters {
-    fn read32(&mut self, offset: u32) -> u32 {
-        self.0.read32(offset)
-    }
-
-    fn write32(&mut self, offset: u32, value: u32) {
-        self.0.write32(offset, value);
-    }
-
-    fn read64(&mut self, offset: u32) -> u64 {
-        self.0.read64(offset)
-    }
-
-    fn write64(&mut self, offset: u32, value: u64) {
-        self.0.write64(offset, value);
-    }
-}
-
-impl TableMemory for AnyMemory {
-    fn base(&self) -> PhysAddr {
-        self.0.base()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.bytes()
-    }
-
-    fn read(&self, at: PhysAddr) -> u64 {
-        self.0.read(at)
-    }
-
-    fn write(&mut self, at: PhysAddr, value: u64) {
-        self.0.write(at, value);
-    }
-
-    fn publish(&mut self) {
-        self.0.publish();
-    }
-
-    fn clean(&mut self, at: PhysAddr, bytes: u64) {
-        self.0.clean(at, bytes);
-    }
-
-    fn invalidate(&mut self, at: PhysAddr, bytes: u64) {
-        self.0.invalidate(at, bytes);
     }
 }
 
