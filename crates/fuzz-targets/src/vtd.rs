@@ -54,6 +54,8 @@ struct Insides<'a> {
     registers: HashMap<u32, u32>,
     /// Registers that say the same for ever.
     stuck: HashMap<u32, u32>,
+    /// The driver knows that translation is on: it turned it on, or GSTS said so when it was first read.
+    known_on: Option<bool>,
     /// What GSTS tells of what is done once: SRTP and SIRTP.
     taken: u32,
     head: u64,
@@ -107,6 +109,15 @@ impl Insides<'_> {
 
     fn read(&mut self, register: u32) -> u32 {
         self.accesses += 1;
+        let told = self.tell(register);
+        if register == offset::GSTS {
+            self.known_on.get_or_insert(Gcmd::from(told).te());
+        }
+        told
+    }
+
+    /// What is read: the truth or a lie.
+    fn tell(&mut self, register: u32) -> u32 {
         if let Some(&stuck) = self.stuck.get(&register) {
             return stuck;
         }
@@ -134,8 +145,10 @@ impl Insides<'_> {
         self.accesses += 1;
         match register {
             offset::GCMD => {
-                let (was, now) = (Gcmd::from(self.get(register)), Gcmd::from(value));
-                assert!(now.te() || !was.te(), "GCMD {value:#x} turns translation off: everything passes");
+                let now = Gcmd::from(value);
+                let known = self.known_on == Some(true);
+                assert!(now.te() || !known, "GCMD {value:#x} turns translation off: everything passes");
+                self.known_on = Some(known || now.te());
                 self.taken |= value & u32::from(Gcmd::new().with_srtp(true).with_sirtp(true));
                 if !now.qie() {
                     self.head = 0;
@@ -335,6 +348,7 @@ pub fn run(bytes: &[u8]) {
         lies,
         registers,
         stuck: HashMap::new(),
+        known_on: None,
         taken: 0,
         head: 0,
         memory: vec![0; (BYTES / 8) as usize],
