@@ -111,9 +111,13 @@ impl<U: Unit, M: TableMemory, C: Clock> Hardware<U, M, C> {
         let mut shown = Ok(());
         for (index, unit) in units.iter_mut().enumerate() {
             if space.cached.contains(index) && unit.caches_absence() {
-                let told = unit
+                let mut told = unit
                     .invalidate(memory, clock, tag, geometry, range, true)
                     .and_then(|()| unit.sync(memory, clock));
+                if let Err(UnitError::CommandRejected(_)) = told {
+                    // Refused while a refusal was made good. It is in order, and owes what it was to forget.
+                    told = unit.sync(memory, clock);
+                }
                 shown = shown.and(told.map(|_| ()));
             }
         }

@@ -165,6 +165,19 @@ fn s17_any_command_may_be_refused_once_and_again(unit: &Unit) {
     }
 }
 
+/// A unit that has cached that nothing is there, and refuses two of the commands by which it is to forget that.
+fn s17_a_map_is_seen_though_two_commands_are_refused(unit: &Unit) {
+    for (first, second) in (0..4).flat_map(|first| (0..6).map(move |second| (first, second))) {
+        let mut lives = begin(unit, |_| {});
+        lives.apply(1, Op::Ask(Request::IoasAlloc), None);
+        let attach = Request::Attach { space: FIRST, device: DeviceIndex(0) };
+        lives.apply(1, Op::Ask(attach), None);
+        lives.apply(1, Op::Ask(map(FIRST, 0, 0, PAGE)), Some((first, second)));
+        lives.apply(1, Op::Ask(map(FIRST, 4 * MIB, 0, 2 * MIB)), Some((first, second)));
+        lives.end();
+    }
+}
+
 /// A wait that never ends: the unit is given up, which every request says within its bound, and nothing that its devices may
 /// still reach is released.
 fn s17_any_wait_may_be_without_end(unit: &Unit) {
@@ -300,6 +313,7 @@ fn s17_any_allocation_may_fail(unit: &Unit) {
 
 over_every_unit!(
     s17_any_command_may_be_refused_once_and_again,
+    s17_a_map_is_seen_though_two_commands_are_refused,
     s17_any_wait_may_be_without_end,
     s17_any_charge_may_be_over_quota,
     s17_any_allocation_may_fail,
