@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use intel_vtd::{
     Config, IntelVtd, Mode, REGISTER_LIMIT_NS, decode,
-    spec::registers::{Gcmd, REGISTER_BYTES, offset},
+    spec::registers::{FIXED_REGISTERS_END, Gcmd, REGISTER_BYTES, offset},
 };
 use iommu_hal::{
     Binding, Carver, Clock, DomainTag, FaultReason, Format, Geometry, IovaRange, PhysAddr, Registers,
@@ -478,6 +478,7 @@ fn record(port: &Port<'_>, input: &mut Input<'_>) {
     let words = [input.number(), input.number() | u64::from(F) << 32];
     let mut insides = port.0.borrow_mut();
     let (first, count) = insides.records();
+    assert!(first >= FIXED_REGISTERS_END, "a unit with records at {first:#x} is none to be used");
     let at = first + 16 * (u32::from(input.byte()) % count);
     for (number, word) in (0..).zip(words) {
         insides.registers.insert(at + 8 * number, word as u32);
