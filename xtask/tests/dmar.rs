@@ -134,9 +134,13 @@ fn qemus_tables_are_read() {
 }
 
 #[test]
-fn the_boards_file_is_what_its_table_makes() {
+fn the_boards_file_is_what_its_table_makes_but_for_what_is_by_hand() {
     let file = xtask::root().join("platform/boards/x86_64_generic/dmar.toml");
-    assert_eq!(std::fs::read_to_string(file).unwrap(), text(&good(Q35)).unwrap());
+    let file = std::fs::read_to_string(file).unwrap();
+    let (by_hand, rest): (Vec<_>, Vec<_>) = file.lines().partition(|line| line.starts_with("# By hand: "));
+    assert!(by_hand.len() == 1 && by_hand[0].contains("include_pci_all"));
+    let made = text(&good(Q35)).unwrap().replace("include_pci_all = false", "include_pci_all = true");
+    assert_eq!(rest, made.lines().collect::<Vec<_>>());
 }
 
 #[test]

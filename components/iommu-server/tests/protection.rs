@@ -312,6 +312,25 @@ fn an_unmap_that_the_hardware_does_not_confirm_is_not_reported_as_done(unit: &Un
     assert!(!world.log.contains("they are repaired"), "{}", world.log);
 }
 
+/// The unit may still walk the tables that were taken out: they are nobody's, and stay charged.
+fn tables_that_the_hardware_may_still_walk_are_not_released(unit: &Unit) {
+    let mut world = World::new(unit);
+    let space = world.attached_space(ALICE);
+    world.ok(ALICE, map(space, 0x10_0000, 0, 0x1000));
+    world.bench.dma_write(ALICES_DEVICE, 0x10_0000, b"x").expect("mapped");
+    let (before, memory) = (world.charged(ALICE), world.server.frame_counts());
+    world.bench.stand_still(0);
+    // More than the mapping, so that its tables go too.
+    for _ in 0..3 {
+        assert!(matches!(
+            world.status(ALICE, unmap(space, 0, 1 << 30)),
+            Status::HardwareTimeout | Status::HardwareFailed
+        ));
+        world.work();
+        assert_eq!((world.charged(ALICE), world.server.frame_counts()), (before, memory));
+    }
+}
+
 fn bus_mastering_goes_even_when_the_hardware_does_not_confirm_a_detach(unit: &Unit) {
     for request in [Request::Detach { device: DeviceIndex(0) }, Request::Reset] {
         let mut world = World::new(unit);
@@ -354,6 +373,7 @@ over_every_unit!(
     replace_moves_a_device_at_once,
     reset_gives_everything_back,
     an_unmap_that_the_hardware_does_not_confirm_is_not_reported_as_done,
+    tables_that_the_hardware_may_still_walk_are_not_released,
     bus_mastering_goes_even_when_the_hardware_does_not_confirm_a_detach,
     the_ring_of_a_client_that_never_reads_stays_one_page,
 );

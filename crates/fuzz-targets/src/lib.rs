@@ -15,6 +15,7 @@ pub mod seeds;
 mod server;
 mod smmu;
 mod unit;
+mod vtd;
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "builder", run: builder::run },
     Target { name: "client", run: client::run },
     Target { name: "dmar", run: dmar::run },
@@ -35,6 +36,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "rings", run: rings::run },
     Target { name: "server", run: server::run },
     Target { name: "smmu", run: smmu::run },
+    Target { name: "vtd", run: vtd::run },
 ];
 
 /// Runs the target `name` with `bytes`.

@@ -27,6 +27,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
         "rings" => rings(),
         "server" => server(),
         "smmu" => smmu(),
+        "vtd" => vtd(),
         _ => vec![],
     }
 }
@@ -244,5 +245,35 @@ fn smmu() -> Vec<(&'static str, Vec<u8>)> {
         ("stuck_at_start", lying(&stuck(3), &[&usual, &work])),
         ("stuck_later", lying(&stuck(60), &[&usual, &work, &work])),
         ("lies", lying(&[0, 0, 0xe1, 3, 0, 0xe4, 9, 0, 0, 0, 0xe0, 1, 2, 3, 4], &[&usual, &work, &record])),
+    ]
+}
+
+fn vtd() -> Vec<(&'static str, Vec<u8>)> {
+    // Of its kind, with no bit turned over.
+    let of = |kind: u8| [kind, 0, 0];
+    let work = [0, 1, 3, 1, 0x20, 1, 0x20, 9, 5, 1, 0x40, 2, 4, 1, 5, 1, 2, 1];
+    // A write that was not permitted, at 0x5000, of stream 0x10.
+    let record = [0x1e, 0, 0x20, 5, 0xe0, 0x10, 0, 0, 0, 5, 0, 0, 0, 0];
+    let lying =
+        |lies: &[u8], rest: &[&[u8]]| [&(lies.len() as u16).to_le_bytes(), lies, &*rest.concat()].concat();
+    // A register says the same for ever at the n-th look.
+    let stuck = |looks: usize| [&vec![0; looks][..], &[0xe7, 1, 0, 0, 0]].concat();
+    // The unit stands still at the n-th descriptor or look.
+    let still = |looks: usize| [&vec![0; looks][..], &[0xff; 200]].concat();
+    vec![
+        ("obeys", lying(&[], &[&of(0), &work, &record])),
+        ("caching_mode", lying(&[], &[&of(1), &work, &record])),
+        ("scalable_mode", lying(&[], &[&of(2), &work, &record])),
+        ("write_buffers", lying(&[], &[&of(3), &work, &record])),
+        ("left_on", lying(&[], &[&of(4), &[0x83], &work])),
+        ("left_on_in_another_mode", lying(&[], &[&of(4), &[0x61], &work])),
+        ("no_queue", lying(&[], &[&[0, 0, 1, 1], &work])),
+        ("records_out_of_reach", lying(&[], &[&[0, 1, 33, 0], &work])),
+        ("errors", lying(&[], &[&of(0), &[0, 1, 7, 0, 0x11, 5, 1, 7, 0, 0x60, 4, 1, 5, 1]])),
+        ("overflow", lying(&[], &[&of(2), &record, &[7, 0, 1], &record])),
+        ("stuck_at_start", lying(&stuck(3), &[&of(0), &work])),
+        ("stuck_later", lying(&stuck(100), &[&of(0), &work, &work])),
+        ("stands_still", lying(&still(130), &[&of(1), &work, &work])),
+        ("lies", lying(&[0, 0, 0xe1, 3, 0, 0xe4, 9, 0, 0, 0, 0xe0, 1, 2, 3, 4], &[&of(2), &work, &record])),
     ]
 }

@@ -131,3 +131,8 @@ fn random_server() {
 fn random_smmu() {
     random("smmu");
 }
+
+#[test]
+fn random_vtd() {
+    random("vtd");
+}

@@ -4,7 +4,7 @@ use iommu_hal::{Clock, REGISTER_LIMIT_NS, Registers, UnitError, poll};
 
 use crate::{
     features::Features,
-    spec::registers::{ContextCommand, IotlbCommand, REGISTER_BYTES, offset},
+    spec::registers::{ContextCommand, FIXED_REGISTERS_END, IotlbCommand, REGISTER_BYTES, offset},
 };
 
 /// Forgets everything. The invalidation queue is off.
@@ -19,8 +19,8 @@ pub(crate) fn forget_all<R: Registers>(
         !ContextCommand::from(regs.read64(offset::CCMD)).invalidate()
     })?;
     let at = 16 * u32::from(features.ecap().iro()) + 8;
-    if at > REGISTER_BYTES - 8 {
-        // Out of reach; such a unit has a queue.
+    if !(FIXED_REGISTERS_END..=REGISTER_BYTES - 8).contains(&at) {
+        // Out of reach; such a unit has a queue. Or where other registers are, GCMD among them; no unit has it there.
         return Ok(());
     }
     let cap = features.cap();

@@ -4,7 +4,7 @@ use iommu_hal::{Format, Geometry, Registers};
 
 use crate::spec::{
     faults::FAULT_RECORD_BYTES,
-    registers::{Cap, Ecap, REGISTER_BYTES, offset},
+    registers::{Cap, Ecap, FIXED_REGISTERS_END, REGISTER_BYTES, offset},
 };
 
 /// The most bits of a physical address that [`Geometry`] names.
@@ -83,6 +83,8 @@ impl Features {
             Some("its number of domains is a reserved encoding (CAP.ND)")
         } else if first + u32::from(records) * FAULT_RECORD_BYTES > REGISTER_BYTES {
             Some("its fault records lie beyond its first 4 KiB of registers (CAP.FRO, CAP.NFR)")
+        } else if first < FIXED_REGISTERS_END {
+            Some("its fault records lie where other registers are (CAP.FRO)")
         } else {
             None
         }
@@ -230,6 +232,15 @@ mod tests {
         for beyond in [cap.with_fro(0xff).with_nfr(1), cap.with_fro(0x100), cap.with_fro(0x3ff).with_nfr(255)]
         {
             assert!(features(beyond, ecap).obstacle().unwrap().contains("FRO"));
+        }
+    }
+
+    #[test]
+    fn fault_records_among_other_registers_are_an_obstacle() {
+        let (cap, ecap) = good();
+        assert_eq!(features(cap.with_fro(0xc), ecap).obstacle(), None);
+        for among in [0, 2, 0xb] {
+            assert!(features(cap.with_fro(among), ecap).obstacle().unwrap().contains("FRO"), "{among:#x}");
         }
     }
 

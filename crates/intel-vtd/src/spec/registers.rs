@@ -5,6 +5,9 @@ use bitfield_struct::bitfield;
 /// Bytes of the register page. Fault records may lie beyond it on some units (11.4, CAP.FRO).
 pub const REGISTER_BYTES: u32 = 4096;
 
+/// End of the registers that every unit has in the same place, IRTA_REG the last of them; CAP.FRO and ECAP.IRO lead beyond.
+pub const FIXED_REGISTERS_END: u32 = 0xc0;
+
 /// Byte offsets from the unit's base (11.4, table of the register map).
 pub mod offset {
     /// VER_REG, 32 bits.

@@ -216,3 +216,23 @@ fn requests_with_a_pasid_abort() {
         assert!(board.bench.dma_write_with_pasid(STREAM, pasid, IOVA, &[1]).is_err(), "{pasid}");
     }
 }
+
+/// Without a queue the driver forgets through registers alone, and gives up on a unit that does not do that.
+#[test]
+fn a_unit_without_a_queue_that_forgets_nothing_translates_all_the_same() {
+    for which in 0..2 {
+        let kind = model::Config { clock_step_ns: 10_000, ..model::Config::old() };
+        let bench = Bench::new(kind.clone());
+        match which {
+            0 => bench.faults().context_command = Ack::Never,
+            _ => bench.faults().iotlb_command = Ack::Never,
+        }
+        let (_, _, clock) = bench.ports();
+        let (result, ns) = elapsed(&clock, || start_with(bench.clone(), &kind, &config(&[STREAM])));
+        assert!((REGISTER_LIMIT_NS..2 * REGISTER_LIMIT_NS).contains(&ns), "{which}: {ns} ns");
+        let error = result.map(|_| ()).expect_err("it has no queue");
+        assert!(matches!(error, BringUpError::Unsupported(why) if why.contains("ECAP.QI")), "{error}");
+        assert!(bench.is_translating(), "{which}");
+        assert!(bench.dma_write(STREAM, DATA, &[1]).is_err(), "{which}");
+    }
+}

@@ -115,6 +115,29 @@ fn a_wait_that_never_completes_meets_the_deadline_and_everything_aborts() {
     }
 }
 
+/// Where the unit takes no other root table either, the entries are all that stands before memory.
+#[test]
+fn a_unit_that_takes_no_new_root_table_either_finds_entries_that_abort() {
+    for kind in both() {
+        // What it has not read yet it will read as it is now.
+        let kind = model::Config { clock_step_ns: 10_000, reads_ahead: false, ..kind };
+        let mut board = start(&kind);
+        let space = board.attached();
+        board.map(&space, IOVA, DATA, 12, Rights::READ_WRITE);
+        {
+            let mut faults = board.bench.faults();
+            (faults.wait_never_completes, faults.root_pointer) = (true, Ack::Never);
+        }
+        let Board { unit, memory, clock, .. } = &mut board;
+        let waited = unit
+            .invalidate_all(memory, clock, space.tag, &space.geometry)
+            .and_then(|()| unit.sync(memory, clock).map(|_| ()));
+        assert!(matches!(waited, Err(UnitError::Timeout { .. })), "{waited:?}");
+        assert_eq!(unit.error_counts().timeouts, 2, "of the wait and of the root table");
+        assert!(board.nothing_passes(IOVA), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_queue_that_stays_full_meets_the_deadline() {
     for kind in both() {

@@ -34,6 +34,10 @@ pub struct Shared {
     pub walking: RefCell<BTreeMap<(usize, StreamId), Vec<Binding>>>,
     /// Translations that may be cached: unit, tag, first IOVA of the page, and where it leads.
     pub cached: RefCell<BTreeSet<(usize, u16, u64, PhysAddr)>>,
+    /// Whether units are in caching mode: they may cache that nothing is mapped, too. Set before the core starts.
+    pub caches_absence: Cell<bool>,
+    /// Pages of which a unit may have cached that nothing is there: unit, tag, first IOVA.
+    pub absent: RefCell<BTreeSet<(usize, u16, u64)>>,
     /// Stores and zeroed frames since they were last taken, and bytes cleaned.
     pub stores: Cell<u64>,
     pub zeroed: Cell<u64>,
@@ -46,7 +50,7 @@ pub struct Machine(pub Rc<Shared>);
 
 impl Machine {
     pub fn unit(&self, index: usize, geometry: Geometry) -> Unit {
-        Unit { index, geometry, clean: false, caches_absence: false, queued: vec![], machine: self.clone() }
+        Unit { index, geometry, clean: false, queued: vec![], machine: self.clone() }
     }
 
     pub fn memory(&self, base: PhysAddr, frames: usize) -> Memory {
@@ -74,8 +78,8 @@ pub struct Unit {
     index: usize,
     geometry: Geometry,
     pub clean: bool,
-    pub caches_absence: bool,
-    queued: Vec<(DomainTag, IovaRange)>,
+    /// What is to be forgotten, and whether entries above the leaves are among it.
+    queued: Vec<(DomainTag, IovaRange, bool)>,
     machine: Machine,
 }
 
@@ -111,7 +115,7 @@ impl iommu_hal::Unit for Unit {
     }
 
     fn caches_absence(&self) -> bool {
-        self.caches_absence
+        self.machine.0.caches_absence.get()
     }
 
     fn attach<M: TableMemory>(
@@ -153,7 +157,7 @@ impl iommu_hal::Unit for Unit {
         tables: bool,
     ) -> Result<(), UnitError> {
         self.call(Call::Invalidate { tag, range, tables })?;
-        self.queued.push((tag, range));
+        self.queued.push((tag, range, tables));
         Ok(())
     }
 
@@ -165,14 +169,19 @@ impl iommu_hal::Unit for Unit {
         _: &Geometry,
     ) -> Result<(), UnitError> {
         self.call(Call::InvalidateAll(tag))?;
-        self.queued.push((tag, IovaRange::ALL));
+        self.queued.push((tag, IovaRange::ALL, true));
         Ok(())
     }
 
     fn sync<M: TableMemory>(&mut self, _: &mut M, _: &impl Clock) -> Result<Completed, UnitError> {
         self.call(Call::Sync)?;
         let mut cached = self.machine.0.cached.borrow_mut();
-        for (tag, range) in self.queued.drain(..) {
+        let mut absent = self.machine.0.absent.borrow_mut();
+        for (tag, range, tables) in self.queued.drain(..) {
+            // The absence of a table is cached above the leaves.
+            absent.retain(|&(unit, at, iova)| {
+                unit != self.index || at != tag.0 || !tables || !range.contains(iova)
+            });
             cached.retain(|&(unit, at, iova, _)| unit != self.index || at != tag.0 || !range.contains(iova));
         }
         Ok(Completed::by_hardware())

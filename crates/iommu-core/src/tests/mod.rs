@@ -48,6 +48,8 @@ const PLENTY: Quota = Quota { frames: 1 << 20, areas: 1 << 20, spaces: 1 << 20 }
 const STAGE2: Geometry =
     Geometry { format: Format::ArmStage2, input_bits: 39, output_bits: 40, page_sizes: 1 << 12 | 1 << 21 };
 const STAGE1: Geometry = Geometry { format: Format::ArmStage1, ..STAGE2 };
+/// Of a VT-d unit with tables of three levels.
+const VTD: Geometry = Geometry { format: Format::VtdSecondStage, output_bits: 48, ..STAGE2 };
 
 struct Still;
 

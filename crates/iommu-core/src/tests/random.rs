@@ -14,7 +14,7 @@ use super::ops::{Op, op};
 use super::watch::{Seen, areas, request, space};
 use super::{
     A, B, ClientId, Geometry, Machine, MapRequest, PAGE, PLENTY, Progress, Quota, REGION_BYTES, Refusal,
-    STAGE1, STAGE2, SpaceId, TestCore, core_of, repeat, stream,
+    STAGE1, STAGE2, SpaceId, TestCore, VTD, core_of, repeat, stream,
 };
 use crate::area::State;
 use crate::tree::FIRST_FIT_TRIES;
@@ -295,56 +295,90 @@ fn limit(client: ClientId) -> Quota {
     if client == A { Quota { spaces: 4, ..PLENTY } } else { Quota { frames: 12, areas: 6, spaces: 2 } }
 }
 
+fn arm() -> impl Strategy<Value = Geometry> {
+    prop_oneof![Just(STAGE1), Just(STAGE2), Just(Geometry { page_sizes: 1 << 12, ..STAGE2 })]
+}
+
+/// Of VT-d units, which have one format.
+fn vtd() -> impl Strategy<Value = Geometry> {
+    prop_oneof![2 => Just(VTD), 1 => Just(Geometry { page_sizes: 1 << 12, ..VTD })]
+}
+
+fn lives() -> impl Strategy<Value = Vec<(bool, Op)>> {
+    prop::collection::vec((prop::bool::weighted(0.7), op()), 1..80)
+}
+
+/// Over units of `shape` that cache the absence of mappings, or not.
+fn live(
+    shape: Geometry,
+    caches_absence: bool,
+    frames: usize,
+    ops: Vec<(bool, Op)>,
+) -> Result<(), TestCaseError> {
+    let machine = Machine::default();
+    machine.0.caches_absence.set(caches_absence);
+    let mut core = core_of::<24>(&machine, &[shape], frames);
+    let models = [A, B].map(|client| {
+        core.set_quota(client, limit(client));
+        (client, Model::default())
+    });
+    let mut world = World { machine, core, geometry: shape, models: models.into() };
+    world.alloc(A);
+    for (first, op) in ops {
+        let client = if first { A } else { B };
+        match op {
+            Op::Alloc => world.alloc(client),
+            Op::Destroy(id) => world.destroy(client, id),
+            Op::Map(map) => world.map(client, &map),
+            Op::Resume(id, nth) => world.resume(client, id, nth),
+            Op::Unmap(id, first, last) => world.unmap(client, id, first, last),
+            Op::Attach(id, device) => world.attach(client, id, device, false),
+            Op::Replace(id, device) => {
+                // To where it is already is no change, and asks nothing of the hardware.
+                let held = world.models[&client].devices.get(usize::from(device)).cloned();
+                let stopped = world.models[&client].stopped.get(usize::from(device)) == Some(&true);
+                if held == Some((vec![id], false)) && !stopped {
+                    prop_assert_eq!(world.request(|core| core.replace(client, id, device)), Ok(()));
+                } else {
+                    world.attach(client, id, device, true);
+                }
+            }
+            Op::Detach(device) => world.detach(client, device),
+            Op::Reset => world.reset(client),
+            Op::Copy(copy) => world.copy(client, &copy),
+            Op::Revoke(slot) => world.revoke(client, slot),
+            Op::Regrant(slot) => world.regrant(client, slot),
+            Op::Sweep => world.sweep(client),
+            Op::Stop(device) => world.stop(client, device),
+            Op::Enable(device) => world.enable(client, device),
+            Op::Fail(n) => world.machine.fail_at(n, TIMEOUT),
+        }
+        world.compare();
+    }
+    world.reset(A);
+    world.reset(B);
+    prop_assert_eq!(world.core.frame_counts(), (frames as u32, frames as u32));
+    prop_assert!(world.machine.0.cached.borrow().is_empty());
+    prop_assert!(world.machine.0.absent.borrow().is_empty());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn clients_have_what_they_should(
-        shape in prop_oneof![Just(STAGE1), Just(STAGE2), Just(Geometry { page_sizes: 1 << 12, ..STAGE2 })],
-        frames in 4..40_usize,
-        ops in prop::collection::vec((prop::bool::weighted(0.7), op()), 1..80),
+    fn clients_have_what_they_should(shape in arm(), frames in 4..40_usize, ops in lives()) {
+        live(shape, false, frames, ops)?;
+    }
+
+    #[test]
+    fn clients_of_vtd_units_have_what_they_should(shape in vtd(), frames in 4..40_usize, ops in lives()) {
+        live(shape, false, frames, ops)?;
+    }
+
+    #[test]
+    fn clients_of_units_in_caching_mode_have_what_they_should(
+        shape in vtd(), frames in 4..40_usize, ops in lives(),
     ) {
-        let machine = Machine::default();
-        let mut core = core_of::<24>(&machine, &[shape], frames);
-        let models = [A, B].map(|client| {
-            core.set_quota(client, limit(client));
-            (client, Model::default())
-        });
-        let mut world = World { machine, core, geometry: shape, models: models.into() };
-        world.alloc(A);
-        for (first, op) in ops {
-            let client = if first { A } else { B };
-            match op {
-                Op::Alloc => world.alloc(client),
-                Op::Destroy(id) => world.destroy(client, id),
-                Op::Map(map) => world.map(client, &map),
-                Op::Resume(id, nth) => world.resume(client, id, nth),
-                Op::Unmap(id, first, last) => world.unmap(client, id, first, last),
-                Op::Attach(id, device) => world.attach(client, id, device, false),
-                Op::Replace(id, device) => {
-                    // To where it is already is no change, and asks nothing of the hardware.
-                    let held = world.models[&client].devices.get(usize::from(device)).cloned();
-                    let stopped = world.models[&client].stopped.get(usize::from(device)) == Some(&true);
-                    if held == Some((vec![id], false)) && !stopped {
-                        prop_assert_eq!(world.request(|core| core.replace(client, id, device)), Ok(()));
-                    } else {
-                        world.attach(client, id, device, true);
-                    }
-                }
-                Op::Detach(device) => world.detach(client, device),
-                Op::Reset => world.reset(client),
-                Op::Copy(copy) => world.copy(client, &copy),
-                Op::Revoke(slot) => world.revoke(client, slot),
-                Op::Regrant(slot) => world.regrant(client, slot),
-                Op::Sweep => world.sweep(client),
-                Op::Stop(device) => world.stop(client, device),
-                Op::Enable(device) => world.enable(client, device),
-                Op::Fail(n) => world.machine.fail_at(n, TIMEOUT),
-            }
-            world.compare();
-        }
-        world.reset(A);
-        world.reset(B);
-        prop_assert_eq!(world.core.frame_counts(), (frames as u32, frames as u32));
-        prop_assert!(world.machine.0.cached.borrow().is_empty());
+        live(shape, true, frames, ops)?;
     }
 }

@@ -179,8 +179,8 @@ fn a_resumption_must_be_of_the_same_mapping() {
 }
 
 #[test]
-fn write_only_is_refused_by_stage_1_and_expressed_by_stage_2() {
-    for (shape, ok) in [(STAGE1, false), (STAGE2, true)] {
+fn write_only_is_refused_by_stage_1_and_expressed_by_second_stages() {
+    for (shape, ok) in [(STAGE1, false), (STAGE2, true), (VTD, true)] {
         let machine = Machine::default();
         let (mut core, id) = prepared(&machine, shape);
         let map = MapRequest { rights: Rights::WRITE, ..any(id, 0, PAGE) };

@@ -111,9 +111,8 @@ fn what_a_format_never_translates_is_reserved_in_every_space_of_it() {
 #[test]
 fn a_unit_that_caches_absence_is_told_of_new_mappings_once_a_device_is_attached() {
     let machine = Machine::default();
-    let mut core = core_of::<AREAS>(&machine, &[STAGE2], 64);
-    core.hardware.units[0].caches_absence = true;
-    core.hardware.caches_absence = true;
+    machine.0.caches_absence.set(true);
+    let mut core = core_of::<AREAS>(&machine, &[VTD], 64);
     let (id, _) = core.ioas_alloc(B).unwrap();
     core.map(B, &fixed(id, 0x1000, 0, PAGE)).unwrap();
     core.attach(B, id, 0).unwrap();

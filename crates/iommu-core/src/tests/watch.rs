@@ -106,7 +106,7 @@ pub fn check(core: &mut TestCore, machine: &Machine) {
             areas.iter().for_each(|area| live_areas[usize::from(area.slot)] += 1);
             // Only a failed invalidation leaves what was taken out cached.
             let excused = if space.unsure { areas } else { vec![] };
-            mapped.insert(space.tag().0, (pages, excused));
+            mapped.insert(space.tag().0, (pages, excused, space.unsure));
         }
         assert_eq!(core.usage(client), used, "charges of {client:?}");
         for (slot, live) in live_areas.into_iter().enumerate() {
@@ -181,21 +181,49 @@ fn tables(space: &Space, pages: &Pages) -> u32 {
     (1..levels).map(count).sum()
 }
 
-/// Nothing is cached that is not so, save in `excused` areas whose removal waits for the hardware; then the units
-/// walk everything that they reach.
-fn caches(machine: &Machine, mapped: &BTreeMap<u16, (Pages, Vec<Seen>)>) {
+/// What a unit in caching mode is asked for besides what is mapped: where random requests meet.
+fn elsewhere() -> impl Iterator<Item = u64> {
+    (0..24).map(|n| n * PAGE).chain((1..34).map(|n| n * MIB))
+}
+
+/// The page or block of `pages` that `iova` lies in.
+fn found(pages: &Pages, iova: u64) -> Option<PhysAddr> {
+    let (&first, &(pa, bytes)) = pages.range(..=iova).next_back()?;
+    (iova - first < bytes).then_some(pa)
+}
+
+/// What is mapped under each tag, the areas that may still be cached, and whether an invalidation is owed.
+type Mapped = BTreeMap<u16, (Pages, Vec<Seen>, bool)>;
+
+/// Nothing is cached that is not so, save in `excused` areas whose removal waits for the hardware, and nothing as absent
+/// that is mapped, save where the hardware has failed; then the units walk everything that they reach.
+fn caches(machine: &Machine, mapped: &Mapped) {
     let mut cached = machine.0.cached.borrow_mut();
+    let under = |unit: &usize, tag: &u16| {
+        mapped.get(tag).unwrap_or_else(|| panic!("unit {unit} caches the dead tag {tag}"))
+    };
     for (unit, tag, iova, pa) in cached.iter() {
-        let (pages, excused) =
-            mapped.get(tag).unwrap_or_else(|| panic!("unit {unit} caches the dead tag {tag}"));
+        let (pages, excused, _) = under(unit, tag);
         let true_still = pages.get(iova).is_some_and(|page| page.0 == *pa);
         let removing = |area: &Seen| area.state == State::Removing && area.range.contains(*iova);
         assert!(true_still || excused.iter().any(removing), "unit {unit} caches {iova:#x} of tag {tag}");
     }
+    let mut absent = machine.0.absent.borrow_mut();
+    for (unit, tag, iova) in absent.iter() {
+        let (pages, _, unsure) = under(unit, tag);
+        assert!(
+            *unsure || found(pages, *iova).is_none(),
+            "unit {unit} caches that {iova:#x} of tag {tag} is absent"
+        );
+    }
     for (&(unit, _), bindings) in machine.0.walking.borrow().iter() {
         for binding in bindings {
-            let (pages, _) = mapped.get(&binding.tag.0).expect("a stream walks a dead space");
+            let (pages, ..) = mapped.get(&binding.tag.0).expect("a stream walks a dead space");
             cached.extend(pages.iter().map(|(&iova, &(pa, _))| (unit, binding.tag.0, iova, pa)));
+            if machine.0.caches_absence.get() {
+                let nothing = elsewhere().filter(|&iova| found(pages, iova).is_none());
+                absent.extend(nothing.map(|iova| (unit, binding.tag.0, iova)));
+            }
         }
     }
 }

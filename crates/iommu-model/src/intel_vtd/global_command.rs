@@ -71,8 +71,8 @@ impl Faults {
 }
 
 impl Vtd {
-    /// Whether a driver has waited for what never comes: the acknowledgement of a command, or a wait descriptor at which the
-    /// queue stands still. With a root table that the unit has taken, turning translation on is then better than to let
+    /// Whether a driver has waited for what never comes: the acknowledgement of a command, a wait descriptor at which the
+    /// queue stands still, or the end of an invalidation through registers. With a root table that the unit has taken, turning translation on is then better than to let
     /// everything pass, though a command is under way or what is cached was not invalidated. Before the unit has taken a root
     /// table nothing is: it would use whatever it had.
     fn has_left_waiting(&self) -> bool {
@@ -81,7 +81,7 @@ impl Vtd {
             Some(RTPS) => false,
             Some(field) => self.faults.of(field) == Ack::Never && global.looks > 0,
             // The first look is the unit's own, when it is told of the descriptor.
-            None => self.looks_at_standstill > 1,
+            None => self.looks_at_standstill > 1 || self.has_lost_a_command(),
         }
     }
 

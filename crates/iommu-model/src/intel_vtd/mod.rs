@@ -112,6 +112,8 @@ struct Vtd {
     reads_since_descriptor: u32,
     /// Times that the queue was found standing still at the wait at its head.
     looks_at_standstill: u32,
+    /// Reads of CCMD and IOTLB since the command that each of them shows under way.
+    looks_at_commands: [u32; 2],
     buffered: Vec<Buffered>,
 }
 

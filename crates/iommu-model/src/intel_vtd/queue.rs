@@ -121,6 +121,7 @@ impl Vtd {
             }
             Descriptor::Wait { .. } if std::mem::take(&mut self.faults.next_wait_times_out) => {
                 self.registers.queue_head = next;
+                self.looks_at_standstill = 0;
                 self.registers.faults.raise(ITE);
                 return false;
             }

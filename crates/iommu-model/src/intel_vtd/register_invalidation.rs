@@ -20,6 +20,16 @@ impl Vtd {
         (self.registers.context_command | self.registers.iotlb) & GO != 0
     }
 
+    /// Whether a command that never completes was looked at.
+    pub(super) fn has_lost_a_command(&self) -> bool {
+        let commands = [
+            (self.registers.context_command, self.faults.context_command),
+            (self.registers.iotlb, self.faults.iotlb_command),
+        ];
+        let looked_at = commands.iter().zip(self.looks_at_commands);
+        looked_at.into_iter().any(|((value, ack), looks)| value & GO != 0 && *ack == Ack::Never && looks > 0)
+    }
+
     fn check_idle(&self, name: &str) {
         assert!(!self.registers.status.is(QIES), "{name} written while queued invalidation is on (6.5.1)");
         assert!(!self.commands_under_way(), "{name} written before the last command has completed (6.5.1)");
@@ -39,7 +49,7 @@ impl Vtd {
         let scope = ContextScope::new(bits(value, 61, 62), domain, source, bits(value, 32, 33));
         let scope = scope.expect("CCMD.CIRG 0 is reserved (11.4.6)");
         assert!(!self.is_scalable(), "CCMD in scalable mode, which needs queued invalidation (6.5.1)");
-        self.registers.command_reads[0] = 0;
+        (self.registers.command_reads[0], self.looks_at_commands[0]) = (0, 0);
         self.take(memory, Removes::Contexts(scope));
         if self.faults.context_command == Ack::AtOnce {
             self.finish_context_command(memory);
@@ -72,7 +82,7 @@ impl Vtd {
             _ => panic!("IOTLB.IIRG 0 is reserved (11.4.6)"),
         };
         self.check_drain(scope, bits(value, 48, 49));
-        self.registers.command_reads[1] = 0;
+        (self.registers.command_reads[1], self.looks_at_commands[1]) = (0, 0);
         self.take(memory, Removes::Translations(scope));
         if self.faults.iotlb_command == Ack::AtOnce {
             self.finish_iotlb_command(memory);
@@ -89,6 +99,7 @@ impl Vtd {
 
     /// Counts a read of CCMD, which may be the one that shows its end.
     pub(super) fn read_context_command(&mut self, memory: &SystemMemory) {
+        self.looks_at_commands[0] = self.looks_at_commands[0].saturating_add(1);
         if self.registers.context_command & GO != 0
             && self.faults.context_command.is_due(&mut self.registers.command_reads[0])
         {
@@ -98,6 +109,7 @@ impl Vtd {
 
     /// Likewise for IOTLB.
     pub(super) fn read_iotlb_command(&mut self, memory: &SystemMemory) {
+        self.looks_at_commands[1] = self.looks_at_commands[1].saturating_add(1);
         if self.registers.iotlb & GO != 0
             && self.faults.iotlb_command.is_due(&mut self.registers.command_reads[1])
         {

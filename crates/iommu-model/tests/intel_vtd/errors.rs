@@ -139,6 +139,45 @@ fn an_acknowledgement_that_is_late_is_waited_for() {
     rig.regs.write32(0x18, QIE | TE);
 }
 
+/// A unit that took the root table, told through CCMD to forget, which it never ends; looked at or not.
+fn forgetting_for_ever(looked_at: bool) -> Rig {
+    let mut rig = Rig::off(Config::default());
+    rig.point_at_root(rig.root);
+    rig.bench.faults().context_command = Ack::Never;
+    rig.regs.write64(0x28, 1 << 63 | 1 << 61);
+    if looked_at {
+        rig.regs.read64(0x28);
+    }
+    rig
+}
+
+#[test]
+fn an_invalidation_through_registers_that_never_ends_is_waited_for_in_vain_too() {
+    let mut rig = forgetting_for_ever(true);
+    rig.regs.write32(0x18, TE);
+    assert!(rig.bench.is_translating());
+}
+
+#[test]
+#[should_panic(expected = "TE before the global invalidations")]
+fn an_invalidation_through_registers_that_nobody_looked_at_excuses_nothing() {
+    forgetting_for_ever(false).regs.write32(0x18, TE);
+}
+
+#[test]
+#[should_panic(expected = "TE before the global invalidations")]
+fn a_standstill_that_is_over_excuses_nothing() {
+    let mut rig = standing_still(1, true);
+    {
+        let mut faults = rig.bench.faults();
+        (faults.wait_never_completes, faults.next_wait_times_out) = (false, true);
+    }
+    // The wait at which it stood is dropped.
+    rig.regs.read64(0x80);
+    rig.regs.write32(0x34, ITE);
+    rig.regs.write32(0x18, QIE | TE);
+}
+
 #[test]
 fn a_slow_unit_takes_one_descriptor_in_so_many_reads() {
     let mut rig = Rig::on(Config::default());
