@@ -55,6 +55,8 @@ pub struct Fuzz {
     pub target: Option<String>,
     /// How long each runs.
     pub time: Duration,
+    /// Where the random inputs begin; anywhere if `None`.
+    pub seed: Option<u32>,
 }
 
 impl Fuzz {
@@ -150,6 +152,8 @@ impl Fuzz {
         let mut command = Command::new(program);
         command.args([
             format!("-max_total_time={}", self.time.as_secs().max(1)),
+            // 0 is libFuzzer's anywhere.
+            format!("-seed={}", self.seed.unwrap_or(0)),
             format!("-timeout={HANG_S}"),
             format!("-max_len={LONGEST}"),
             "-len_control=0".into(),
@@ -251,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_target_that_there_is_not_is_named() {
-        let fuzz = Fuzz { root: crate::root(), target: Some("nothing".into()), time: Duration::from_secs(1) };
+        let (target, time) = (Some("nothing".into()), Duration::from_secs(1));
+        let fuzz = Fuzz { root: crate::root(), target, time, seed: None };
         let error = fuzz.run().unwrap_err().to_string();
         assert!(error.starts_with("no fuzz target 'nothing': there are builder, "), "{error}");
     }

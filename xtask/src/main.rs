@@ -72,11 +72,14 @@ enum Command {
     Dmar(dmar::Command),
     /// Runs the fuzz targets with libFuzzer: see docs/fuzzing.md.
     Fuzz {
-        /// The target [default: all, one after the other].
+        /// The target [default: all, as many at a time as there are processors].
         target: Option<String>,
         /// Seconds that each runs.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Where the random inputs begin, so that two runs of the same programs try the same [default: anywhere].
+        #[arg(long)]
+        seed: Option<u32>,
         /// A machine that cannot run them is told so, and is no failure.
         #[arg(long)]
         where_possible: bool,
@@ -330,8 +333,8 @@ fn run(command: Command) -> Result<ExitCode> {
             }
         },
         Command::Dmar(command) => command.run(&xtask::root()).map(|()| ExitCode::SUCCESS),
-        Command::Fuzz { target, seconds, where_possible } => {
-            let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds) };
+        Command::Fuzz { target, seconds, seed, where_possible } => {
+            let fuzz = Fuzz { root: xtask::root(), target, time: Duration::from_secs(seconds), seed };
             Ok(status(match fuzz.run()? {
                 Outcome::Ran(well) => well,
                 Outcome::Cannot(why) => {
