@@ -17,11 +17,12 @@ const fn arrow(from: &'static str, to: &'static [&'static str]) -> Arrow {
     Arrow { from, to, tests_free: true }
 }
 
-const ARROWS: [Arrow; 25] = [
+const ARROWS: [Arrow; 26] = [
+    arrow("device-barrier", &[]),
     arrow("edu", &[]),
     arrow("iommu-protocol", &[]),
     arrow("iommu-hal", &[]),
-    arrow("iommu-client", &["iommu-protocol"]),
+    arrow("iommu-client", &["device-barrier", "iommu-protocol"]),
     arrow("iommu-pgtable", &["iommu-hal"]),
     arrow("iommu-core", &["iommu-hal", "iommu-pgtable"]),
     arrow("arm-smmu-v3", &["iommu-hal", "iommu-pgtable"]),

@@ -9,7 +9,6 @@
 #![no_std]
 
 mod ask;
-mod barrier;
 mod buffer;
 mod copied;
 mod error;

@@ -1,11 +1,9 @@
 //! Buffers in the hands of a device.
 
+use device_barrier::device_barrier;
 use iommu_protocol::{MapFlags, Request, SpaceId};
 
-use crate::{
-    Call, ClientError, DmaBuffer, Iommu, MapFailed, Rights, Space, UnmapFailed, barrier::device_barrier,
-    iommu::of_hardware,
-};
+use crate::{Call, ClientError, DmaBuffer, Iommu, MapFailed, Rights, Space, UnmapFailed, iommu::of_hardware};
 
 /// Where in an address space a buffer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
