@@ -108,7 +108,7 @@ fn abandon(rig: &mut Rig, extent: &Extent, mut budget: u32) {
         rig.shed();
     }
     let Some(mut reservation) = rig.reserve(extent) else { return };
-    let done = rig.fill(&mut reservation, extent, &mut budget);
+    let mut done = rig.fill(&mut reservation, extent, &mut budget);
     for iova in [extent.iova, extent.iova + done.saturating_sub(KIB4), extent.iova + done] {
         let is_done = iova < extent.iova + done;
         let expected = is_done.then(|| extent.pa.0 + (iova - extent.iova));
@@ -119,15 +119,14 @@ fn abandon(rig: &mut Rig, extent: &Extent, mut budget: u32) {
     if done < extent.bytes {
         // A second slice, so that the place where it stops is not only that of the first.
         let mut budget = 7;
-        let _ = rig.fill(&mut reservation, &rest(extent, done), &mut budget);
+        done += rig.fill(&mut reservation, &rest(extent, done), &mut budget);
     }
     rig.pool.release(reservation);
     let range = IovaRange::from_length(extent.iova, extent.bytes).unwrap();
     let cleared = rig.table.clear(&mut rig.pool, &mut rig.ram, rig.clean, range, &mut { u32::MAX });
     assert_eq!(cleared.next, None);
     // What was mapped in the spare's window made a table of it like any other.
-    let in_spare =
-        |(size, first): (u64, u64)| extent.iova < first + size && first < extent.iova + extent.bytes;
+    let in_spare = |(size, first): (u64, u64)| extent.iova < first + size && first < extent.iova + done;
     if done > 0 && rig.spare.is_some_and(in_spare) {
         rig.spare = None;
     }
