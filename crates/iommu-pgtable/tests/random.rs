@@ -19,6 +19,10 @@ enum Step {
         extent: Extent,
         slice: u32,
     },
+    /// Maps into one table that is there, if that can be, else as [`Step::Map`].
+    MapLeaves {
+        extent: Extent,
+    },
     /// A mapping that is given up half done.
     Abandon {
         extent: Extent,
@@ -78,6 +82,7 @@ fn slices() -> impl Strategy<Value = u32> {
 fn steps(geometry: Geometry) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => (extents(geometry), slices()).prop_map(|(extent, slice)| Step::Map { extent, slice }),
+        3 => extents(geometry).prop_map(|extent| Step::MapLeaves { extent }),
         1 => (extents(geometry), 0..700_u32).prop_map(|(extent, budget)| Step::Abandon { extent, budget }),
         3 => (any::<usize>(), 0..2_usize, slices())
             .prop_map(|(from, more, slice)| Step::Unmap { from, to: from.saturating_add(more), slice }),
@@ -138,6 +143,11 @@ fn run(geometry: Geometry, clean: bool, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Map { extent, slice } if is_allowed(&rig, &extent) => drop(rig.map(extent, slice)),
+            Step::MapLeaves { extent } if is_allowed(&rig, &extent) => {
+                if !rig.map_leaves(extent) {
+                    rig.map(extent, u32::MAX);
+                }
+            }
             Step::Abandon { extent, budget } if is_allowed(&rig, &extent) => {
                 abandon(&mut rig, &extent, budget);
             }
@@ -198,4 +208,18 @@ proptest! {
     fn any_sequence_says_what_the_reference_says((geometry, clean, steps) in cases()) {
         run(geometry, clean, steps);
     }
+}
+
+/// Found by [`any_sequence_says_what_the_reference_says`].
+#[test]
+fn a_spare_that_a_fill_stops_short_of_stays_one() {
+    let geometry =
+        Geometry { format: Format::ArmStage2, input_bits: 40, output_bits: 48, page_sizes: KIB4 | GIB1 };
+    let at = |iova, bytes| Extent { iova, pa: PhysAddr(0x2_0000_0000), bytes, rights: Rights::READ };
+    let steps = vec![
+        Step::Map { extent: at(512 * GIB1, KIB4), slice: 1 },
+        Step::UnmapLeaves { at: 0, again: None },
+        Step::Abandon { extent: at(512 * GIB1 - 330 * KIB4, 500 * KIB4), budget: 76 },
+    ];
+    run(geometry, false, steps);
 }

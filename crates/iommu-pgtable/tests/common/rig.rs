@@ -88,6 +88,33 @@ impl Rig {
         Some(())
     }
 
+    /// Maps `extent` without a plan, if its leaves go into one table that is there; whether they did.
+    pub fn map_leaves(&mut self, extent: Extent) -> bool {
+        let last = extent.iova + (extent.bytes - 1);
+        let holds = |&&(page, size): &&(u64, u64)| {
+            let alike = self.reference.pages(&extent).all(|(_, other)| other == page);
+            alike && extent.iova / size == last / size && extent.bytes < size
+        };
+        let tables = self.tables();
+        let is_there = |&(_, size): &(u64, u64)| {
+            let root = size >= 1 << self.reference.geometry.input_bits;
+            root || tables.contains(&(size, extent.iova / size * size))
+        };
+        let in_the_way = |size| self.spare.is_some_and(|(spare, _)| spare < size);
+        let holder = [(KIB4, MIB2), (MIB2, GIB1)].iter().find(holds).copied();
+        let expected = holder.filter(is_there).is_some_and(|(_, size)| !in_the_way(size));
+        let (clean, most) = (self.clean, u32::MAX);
+        let done = self.table.fill_leaves(&mut self.pool, &mut self.ram, clean, &extent, most);
+        assert_eq!(done, expected, "{extent:x?}");
+        if done {
+            self.reference.areas.push(extent);
+            if self.spare.is_some_and(|spare| self.reference.tables().contains(&spare)) {
+                self.spare = None;
+            }
+        }
+        done
+    }
+
     /// One call of `fill`.
     pub fn fill(&mut self, reservation: &mut Reservation, extent: &Extent, budget: &mut u32) -> u64 {
         self.table.fill(&mut self.pool, reservation, &mut self.ram, self.clean, extent, budget)
